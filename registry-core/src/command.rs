@@ -1,0 +1,121 @@
+//! What the application asks of the node.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use multiaddr::Multiaddr;
+
+use crate::catalog::{NewRelease, PackageSpec};
+use crate::id::{BlockId, OpId, PeerId, TopicName};
+use crate::search::Query;
+
+/// One request of the application. Bad arguments are refused at once; everything later arrives as events that carry the
+/// returned [`OpId`].
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Sign and announce a release whose blocks are already in the store. Ends in `Published` or `Failed`.
+    Publish(NewRelease),
+    /// Search the catalogue. Ends in `SearchDone`.
+    Search(Query),
+    /// Find the release a specification names, learning the publisher's log from the network if needed.
+    /// Ends in `Resolved` or `Failed`.
+    Resolve(PackageSpec),
+    /// Fetch all blocks under a root into the store. Ends in `Fetched` or `Failed`.
+    Fetch(BlockId),
+    /// Dial an address. Ends in `Connected` or `Failed`.
+    Connect(Multiaddr),
+    /// Close the connections to a peer.
+    Disconnect(PeerId),
+    /// A DHT operation by hand.
+    Dht(DhtCommand),
+    /// A pubsub operation by hand.
+    Pubsub(PubsubCommand),
+    /// End a running operation; it ends in `Failed(Cancelled)`.
+    Cancel(OpId),
+}
+
+/// A DHT operation. Ends in `Dht` or `Failed`.
+#[derive(Clone, Debug)]
+pub enum DhtCommand {
+    /// Store a value under a key of a known namespace.
+    Put {
+        /// `/namespace/rest`
+        key: Bytes,
+        /// The value.
+        value: Bytes,
+    },
+    /// Find the best value of a key.
+    Get(Bytes),
+    /// Announce this node as a provider of a multihash, again and again until `StopProviding`.
+    Provide(Bytes),
+    /// No longer.
+    StopProviding(Bytes),
+    /// Find providers of a multihash.
+    FindProviders {
+        /// The multihash.
+        key: Bytes,
+        /// End as soon as so many are known.
+        count: usize,
+    },
+    /// Find a peer's addresses.
+    FindPeer(PeerId),
+    /// The closest servers to a key.
+    Closest(Bytes),
+}
+
+/// A pubsub operation. `Publish` ends in `PubsubPublished` or `Failed`; the others are done when accepted.
+#[derive(Clone, Debug)]
+pub enum PubsubCommand {
+    /// Receive a topic's messages as `PubsubMessage` events.
+    Subscribe(TopicName),
+    /// No longer.
+    Unsubscribe(TopicName),
+    /// Sign and send.
+    Publish {
+        /// Where.
+        topic: TopicName,
+        /// What.
+        data: Bytes,
+    },
+}
+
+/// The caller's mistake, told at once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CommandError {
+    /// A field of the argument is not acceptable.
+    Invalid {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// This node has no publisher identity.
+    NoPublisher,
+    /// That name and version is already published by this publisher.
+    AlreadyPublished,
+    /// Recovery from the store is not finished.
+    NotReady,
+    /// Too many operations are running.
+    Busy,
+    /// No such operation, peer or subscription.
+    Unknown,
+}
+
+impl core::fmt::Display for CommandError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Invalid { field, reason } => write!(f, "{field}: {reason}"),
+            Self::NoPublisher => f.write_str("this node has no publisher identity"),
+            Self::AlreadyPublished => f.write_str("that version is already published"),
+            Self::NotReady => f.write_str("the node is still reading its store"),
+            Self::Busy => f.write_str("too many operations are running"),
+            Self::Unknown => f.write_str("nothing of that name is running here"),
+        }
+    }
+}
+
+impl core::error::Error for CommandError {}
+
+/// Addresses and peers a DHT operation found.
+pub type FoundPeers = Vec<(PeerId, Vec<Multiaddr>)>;

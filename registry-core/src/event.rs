@@ -1,0 +1,228 @@
+//! What the node tells the application.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use multiaddr::Multiaddr;
+
+use crate::action::StoreRequest;
+use crate::catalog::{ReleaseInfo, UpdateKind};
+use crate::command::FoundPeers;
+use crate::id::{BlockId, OpId, PeerId, TopicName};
+use crate::peers::Offence;
+use crate::search::SearchPage;
+
+/// Something the application may want to know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// Recovery from the store is done; commands are accepted.
+    Ready,
+    /// A peer connected.
+    PeerUp(PeerId),
+    /// A peer is gone.
+    PeerDown(PeerId),
+    /// A peer broke a rule.
+    PeerMisbehaved {
+        /// Who.
+        peer: PeerId,
+        /// What it did.
+        offence: Offence,
+        /// It is banned now.
+        banned: bool,
+    },
+    /// A command moved on.
+    Progress {
+        /// Of which operation.
+        op: OpId,
+        /// Where it is now.
+        stage: Stage,
+    },
+    /// A release is signed, durable and announced.
+    Published {
+        /// Of which operation.
+        op: OpId,
+        /// What.
+        release: Arc<ReleaseInfo>,
+        /// DHT servers that acknowledged the head record.
+        acks: u32,
+        /// Pubsub peers it was sent to.
+        sent: u32,
+    },
+    /// A search is done.
+    SearchDone {
+        /// Of which operation.
+        op: OpId,
+        /// What it found.
+        page: SearchPage,
+    },
+    /// A specification is resolved.
+    Resolved {
+        /// Of which operation.
+        op: OpId,
+        /// To this release.
+        release: Arc<ReleaseInfo>,
+    },
+    /// All blocks are verified and durable.
+    Fetched {
+        /// Of which operation.
+        op: OpId,
+        /// Under this root.
+        root: BlockId,
+        /// Verified bytes per provider of this fetch, including those before a restart.
+        sources: Vec<(PeerId, u64)>,
+    },
+    /// A connection asked for by the application is up.
+    Connected {
+        /// Of which operation.
+        op: OpId,
+        /// With whom.
+        peer: PeerId,
+    },
+    /// A DHT operation is done.
+    Dht {
+        /// Of which operation.
+        op: OpId,
+        /// What it brought.
+        result: DhtResult,
+    },
+    /// A pubsub message was sent.
+    PubsubPublished {
+        /// Of which operation.
+        op: OpId,
+        /// To so many peers.
+        sent: u32,
+    },
+    /// A message of a subscribed topic, delivered once.
+    PubsubMessage {
+        /// Where.
+        topic: TopicName,
+        /// Whose, as signed.
+        author: PeerId,
+        /// What.
+        data: Bytes,
+    },
+    /// The catalogue admitted a statement; told once for each.
+    Update {
+        /// What kind.
+        kind: UpdateKind,
+        /// Of which release.
+        release: Arc<ReleaseInfo>,
+    },
+    /// An operation ended without success.
+    Failed {
+        /// Which.
+        op: OpId,
+        /// Why.
+        error: OpError,
+    },
+    /// The store could not write; what depends on it has not happened.
+    StoreFailed(StoreRequest),
+}
+
+/// Where an operation is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Publish: the own log is being compared with the network's copy.
+    CheckingLog,
+    /// Publish: statement and head are signed.
+    Signed,
+    /// Publish: durable here.
+    Stored,
+    /// Publish: holders are being told.
+    Announcing,
+    /// Fetch: providers are being looked for.
+    FindingProviders,
+    /// Fetch: bytes arrive.
+    Fetching {
+        /// Verified and durable.
+        bytes: u64,
+        /// As far as known by now.
+        total: u64,
+        /// Providers in use.
+        providers: u32,
+    },
+}
+
+/// What a DHT operation brought.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DhtResult {
+    /// So many servers acknowledged the value.
+    Stored {
+        /// Acknowledged.
+        acks: u32,
+    },
+    /// The best valid value.
+    Value(Bytes),
+    /// So many servers were told.
+    Provided {
+        /// Told.
+        sent: u32,
+    },
+    /// No longer providing.
+    Stopped,
+    /// Providers, or the closest servers, or the peer looked for.
+    Peers(FoundPeers),
+}
+
+/// Why an operation ended without success. Numbers and addresses say what was tried.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OpError {
+    /// The name, the version or the record is not known to anybody asked.
+    NotFound,
+    /// The thing is known, but no peer to get it from.
+    NoProviders,
+    /// No peer is connected or can be dialled.
+    NoPeers,
+    /// It took too long.
+    Timeout {
+        /// Peers asked.
+        asked: u32,
+        /// Peers that answered.
+        answered: u32,
+    },
+    /// What came does not verify.
+    Verification,
+    /// Local policy or the state of the publisher's log forbids it.
+    Refused(Refusal),
+    /// The store could not write.
+    Storage,
+    /// The shell could not sign.
+    Signing,
+    /// No address led to the peer.
+    Unreachable(Vec<Multiaddr>),
+    /// The application cancelled it.
+    Cancelled,
+}
+
+/// Why local policy refuses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The network knows a longer copy of the own log than this node; signing now would fork it.
+    LogUnsynced,
+    /// Two different statements at one position of the publisher's log are known.
+    Forked,
+    /// The peer or publisher is blocked.
+    Blocked,
+}
+
+impl core::fmt::Display for OpError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("not found"),
+            Self::NoProviders => f.write_str("nobody who has it could be found"),
+            Self::NoPeers => f.write_str("no peer is connected"),
+            Self::Timeout { asked, answered } => write!(f, "timed out: {answered} of {asked} peers answered"),
+            Self::Verification => f.write_str("verification failed"),
+            Self::Refused(Refusal::LogUnsynced) => f.write_str("the network has a longer copy of this publisher's log"),
+            Self::Refused(Refusal::Forked) => f.write_str("the publisher's log is forked"),
+            Self::Refused(Refusal::Blocked) => f.write_str("blocked by local policy"),
+            Self::Storage => f.write_str("the store could not write"),
+            Self::Signing => f.write_str("the signing key is not available"),
+            Self::Unreachable(addrs) => write!(f, "no connection through {} addresses", addrs.len()),
+            Self::Cancelled => f.write_str("cancelled"),
+        }
+    }
+}
+
+impl core::error::Error for OpError {}

@@ -1,0 +1,145 @@
+//! What travels between peers: typed messages and their pure codecs.
+//!
+//! Limits apply before allocation, and `decode(encode(m)) == m`.
+
+pub(crate) mod bitswap;
+pub(crate) mod gossip;
+pub(crate) mod kad;
+pub(crate) mod registry;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+/// A message of any protocol: typed, and opaque outside this crate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message(pub(crate) Kind);
+
+/// Shared, so that a broadcast is stored once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Kad(Arc<kad::KadMessage>),
+    Gossip(Arc<gossip::Rpc>),
+    Bitswap(Arc<bitswap::BitswapMessage>),
+    Registry(Arc<registry::RegistryMessage>),
+}
+
+/// A protocol of this network.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Protocol {
+    /// Kademlia: request and response.
+    Kad,
+    /// Gossipsub: one-way.
+    Gossip,
+    /// Bitswap: one-way.
+    Bitswap,
+    /// wharf's own: request and response.
+    Registry,
+}
+
+impl Protocol {
+    /// The largest frame, in bytes, without its length prefix.
+    pub const fn max_frame(self) -> usize {
+        match self {
+            Self::Kad => kad::MAX_FRAME,
+            Self::Gossip => gossip::MAX_FRAME,
+            Self::Bitswap => bitswap::MAX_FRAME,
+            Self::Registry => registry::MAX_FRAME,
+        }
+    }
+}
+
+impl Message {
+    /// The protocol it belongs to.
+    pub fn protocol(&self) -> Protocol {
+        match &self.0 {
+            Kind::Kad(_) => Protocol::Kad,
+            Kind::Gossip(_) => Protocol::Gossip,
+            Kind::Bitswap(_) => Protocol::Bitswap,
+            Kind::Registry(_) => Protocol::Registry,
+        }
+    }
+
+    /// Appends the encoded body, without a length prefix.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        match &self.0 {
+            Kind::Kad(msg) => msg.encode_into(out),
+            Kind::Gossip(rpc) => rpc.encode_into(out),
+            Kind::Bitswap(msg) => msg.encode_into(out),
+            Kind::Registry(msg) => msg.encode_into(out),
+        }
+    }
+
+    /// Decodes one frame's body.
+    ///
+    /// # Errors
+    /// When the bytes are no message of `protocol`, or break one of its limits.
+    pub fn decode(protocol: Protocol, frame: Bytes) -> Result<Self, WireError> {
+        if frame.len() > protocol.max_frame() {
+            return Err(WireError::TooLong);
+        }
+        Ok(Self(match protocol {
+            Protocol::Kad => Kind::Kad(Arc::new(kad::KadMessage::decode(frame)?)),
+            Protocol::Gossip => Kind::Gossip(Arc::new(gossip::Rpc::decode(frame)?)),
+            Protocol::Bitswap => Kind::Bitswap(Arc::new(bitswap::BitswapMessage::decode(frame)?)),
+            Protocol::Registry => Kind::Registry(Arc::new(registry::RegistryMessage::decode(frame)?)),
+        }))
+    }
+}
+
+impl From<kad::KadMessage> for Message {
+    fn from(msg: kad::KadMessage) -> Self {
+        Self(Kind::Kad(Arc::new(msg)))
+    }
+}
+
+impl From<gossip::Rpc> for Message {
+    fn from(rpc: gossip::Rpc) -> Self {
+        Self(Kind::Gossip(Arc::new(rpc)))
+    }
+}
+
+impl From<bitswap::BitswapMessage> for Message {
+    fn from(msg: bitswap::BitswapMessage) -> Self {
+        Self(Kind::Bitswap(Arc::new(msg)))
+    }
+}
+
+impl From<registry::RegistryMessage> for Message {
+    fn from(msg: registry::RegistryMessage) -> Self {
+        Self(Kind::Registry(Arc::new(msg)))
+    }
+}
+
+/// What is wrong with a frame.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum WireError {
+    /// Longer than the protocol allows.
+    TooLong,
+    /// A length prefix that is not a minimal varint.
+    Varint,
+    /// Ends in the middle.
+    Truncated,
+    /// Not the protocol's encoding.
+    Encoding,
+    /// More entries than the protocol allows.
+    TooMany,
+    /// A field that must be there is not, or is empty.
+    Missing,
+}
+
+impl core::fmt::Display for WireError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "frame too long",
+            Self::Varint => "malformed length prefix",
+            Self::Truncated => "truncated frame",
+            Self::Encoding => "malformed body",
+            Self::TooMany => "too many entries",
+            Self::Missing => "a required field is missing",
+        })
+    }
+}
+
+impl core::error::Error for WireError {}
