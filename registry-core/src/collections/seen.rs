@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn remembers_for_the_ttl_and_stays_bounded() {
-        let at = |secs| Instant::from_micros(secs * 1_000_000);
+        let at = |secs: u64| Instant::from_micros(secs * 1_000_000);
         let mut seen = SeenCache::new(1, at(0), Duration::from_secs(120), 100);
         assert!(seen.insert(at(0), Digest::of(b"a")));
         assert!(!seen.insert(at(119), Digest::of(b"a")));
