@@ -25,6 +25,8 @@ pub mod config;
 mod cx;
 pub mod event;
 pub mod exchange;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gossip;
 pub mod id;
 pub mod input;
