@@ -25,7 +25,9 @@ pub enum Command {
     Fetch(BlockId),
     /// Dial an address. Ends in `Connected` or `Failed`.
     Connect(Multiaddr),
-    /// Close the connections to a peer.
+    /// Remember addresses to dial, now and whenever this node has too few connections. Done when accepted.
+    Bootstrap(Vec<Multiaddr>),
+    /// Close the connections to a peer. Done when accepted.
     Disconnect(PeerId),
     /// A DHT operation by hand.
     Dht(DhtCommand),

@@ -46,7 +46,7 @@ pub use cx::LocalPeer;
 pub use event::Event;
 pub use id::{BlockId, Digest, OpId, PeerId, PublisherId};
 pub use input::Input;
-pub use node::{Node, Start};
+pub use node::{Node, Start, Stats};
 pub use rng::{Rng, Seed};
 pub use time::{Duration, Instant, UnixTime, Wake, WakeReason};
 pub use wire::{Message, Protocol, WireError};

@@ -1,0 +1,86 @@
+//! The queue of DHT announcements: few at a time, kept until somebody has heard them.
+
+use alloc::collections::{BTreeMap, VecDeque};
+
+use crate::id::OpId;
+use crate::kad::QueryId;
+use crate::node::operations::Announcement;
+use crate::rng::Rng;
+use crate::time::{Duration, Instant};
+
+/// Announcements running at once. A restarted node with a thousand contents must not start a thousand lookups.
+const MAX_RUNNING: usize = 4;
+
+/// First wait after an announcement that nobody took; doubles up to `MAX_RETRY`.
+const MIN_RETRY: Duration = Duration::from_secs(5);
+const MAX_RETRY: Duration = Duration::from_secs(600);
+
+/// One thing to announce, and the publish that waits for it.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) what: Announcement,
+    pub(super) op: Option<OpId>,
+}
+
+#[derive(Debug)]
+pub(super) struct Announcer {
+    queue: VecDeque<Item>,
+    running: BTreeMap<QueryId, Item>,
+    retry: Duration,
+    not_before: Option<Instant>,
+}
+
+impl Announcer {
+    pub(super) fn new() -> Self {
+        Self { queue: VecDeque::new(), running: BTreeMap::new(), retry: MIN_RETRY, not_before: None }
+    }
+
+    /// Adds what somebody waits for in front of what can wait.
+    pub(super) fn push(&mut self, item: Item) {
+        if item.op.is_some() {
+            self.queue.push_front(item);
+        } else if !self.queue.iter().any(|queued| queued.what == item.what) {
+            self.queue.push_back(item);
+        }
+    }
+
+    /// The next item that may start. What a publish waits for never waits for the retry time.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Item> {
+        self.not_before = self.not_before.filter(|at| now < *at);
+        let urgent = self.queue.front().is_some_and(|item| item.op.is_some());
+        let may_start = self.not_before.is_none() && self.running.len() < MAX_RUNNING;
+        if urgent || may_start { self.queue.pop_front() } else { None }
+    }
+
+    pub(super) fn started(&mut self, query: QueryId, item: Item) {
+        self.running.insert(query, item);
+    }
+
+    /// An announcement reached `holders` servers. With none it is kept for a later try.
+    pub(super) fn finished(&mut self, now: Instant, rng: &mut Rng, query: QueryId, holders: u32) -> Option<Item> {
+        let item = self.running.remove(&query)?;
+        if holders == 0 {
+            self.queue.push_back(Item { what: item.what.clone(), op: None });
+            self.not_before = Some(now + rng.jitter(self.retry));
+            self.retry = (self.retry * 2).min(MAX_RETRY);
+        } else {
+            self.not_before = None;
+            self.retry = MIN_RETRY;
+        }
+        Some(item)
+    }
+
+    /// A DHT server is known: try now.
+    pub(super) fn hurry(&mut self) {
+        self.not_before = None;
+        self.retry = MIN_RETRY;
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        if self.queue.is_empty() { None } else { self.not_before }
+    }
+
+    pub(super) fn backlog(&self) -> usize {
+        self.queue.len() + self.running.len()
+    }
+}

@@ -1,0 +1,439 @@
+//! The application's commands: started here, carried by the machines, ended here.
+
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::action::Action;
+use crate::catalog::{Content, NewRelease, PackageSpec, ReleaseInfo};
+use crate::command::{Command, CommandError, DhtCommand, PubsubCommand};
+use crate::event::{DhtResult, Event, OpError, Refusal, Stage};
+use crate::id::{DialId, OpId, PeerIx, PublisherId};
+use crate::kad::QueryId;
+use crate::node::announce::Item;
+use crate::node::operations::{Announcement, DhtKind, OPERATION_TIMEOUT, Operation, Publish, Purpose, Resolve};
+use crate::node::{Cx, Node, cx};
+use crate::search::Query;
+use crate::time::Instant;
+
+/// Longest search text, in bytes.
+const MAX_QUERY_TEXT: usize = 1024;
+
+/// Most results of one search.
+const MAX_RESULTS: usize = 1000;
+
+/// Providers one DHT command may wait for.
+const MAX_FOUND: usize = 100;
+
+/// Longest provider key, in bytes (K23).
+const MAX_PROVIDER_KEY: usize = 80;
+
+/// Is the own log known to be at least as long as the network's copy? Signing on a shorter one would fork it.
+#[derive(Debug)]
+pub(super) enum OwnLog {
+    Unchecked,
+    /// Publishes wait for the lookup, then perhaps for the missing statements.
+    Checking(Vec<(OpId, NewRelease)>),
+    Current,
+}
+
+impl Node {
+    /// Asks something of the node.
+    ///
+    /// # Errors
+    /// When the arguments are not acceptable. Everything later arrives as events that carry the returned id.
+    pub fn command(&mut self, now: Instant, command: Command) -> Result<OpId, CommandError> {
+        self.advance(now);
+        if !self.ready {
+            return Err(CommandError::NotReady);
+        }
+        self.operations.check_room()?;
+        let op = self.operations.next_id();
+        match command {
+            Command::Publish(new) => self.publish(op, new)?,
+            Command::Search(query) => self.search(op, &query)?,
+            Command::Resolve(spec) => self.resolve(op, spec),
+            Command::Fetch(root) => {
+                self.operations.insert(op, Operation::Fetch { root }, None);
+                self.exchange.fetch(cx!(self, exchange), op, root);
+            }
+            Command::Connect(addr) => {
+                let dial = self.peers.dial_addr(self.now, &self.config, &mut self.out, addr);
+                self.operations.insert(op, Operation::Connect { dial }, Some(self.now + OPERATION_TIMEOUT));
+            }
+            Command::Bootstrap(addrs) => {
+                for addr in addrs {
+                    self.peers.add_bootstrap(addr.clone());
+                    self.peers.dial_addr(self.now, &self.config, &mut self.out, addr);
+                }
+            }
+            Command::Disconnect(peer) => {
+                let peer = self.peers.find(&peer).filter(|peer| self.peers.is_connected(*peer));
+                self.peers.disconnect(&mut self.out, peer.ok_or(CommandError::Unknown)?);
+            }
+            Command::Dht(command) => self.dht(op, command)?,
+            Command::Pubsub(command) => self.pubsub(op, command)?,
+            Command::Cancel(running) => self.cancel(running)?,
+        }
+        self.route();
+        Ok(op)
+    }
+
+    fn publish(&mut self, op: OpId, new: NewRelease) -> Result<(), CommandError> {
+        let publisher = self.local.publisher.as_ref().ok_or(CommandError::NoPublisher)?.id;
+        self.catalog.check_publish(&new)?;
+        if let Content::Root { root, .. } = new.content {
+            self.exchange.add_local(cx!(self, exchange), root);
+        }
+        self.operations.insert(op, Operation::Publish(Publish::default()), Some(self.now + OPERATION_TIMEOUT));
+        match &mut self.own_log {
+            OwnLog::Current => self.catalog.publish(cx!(self, catalog), op, new),
+            OwnLog::Checking(waiting) => waiting.push((op, new)),
+            // With nobody to ask, the log cannot have grown elsewhere unseen unless the key was copied.
+            OwnLog::Unchecked if self.peers.connected().next().is_none() => {
+                self.catalog.publish(cx!(self, catalog), op, new);
+            }
+            OwnLog::Unchecked => {
+                self.own_log = OwnLog::Checking(alloc::vec![(op, new)]);
+                self.out.push(Action::Emit(Event::Progress { op, stage: Stage::CheckingLog }));
+                let query = self.kad.get_value(cx!(self, kad), publisher.record_key());
+                self.operations.start_query(query, Purpose::OwnLog);
+            }
+        }
+        Ok(())
+    }
+
+    /// The network's copy of the own head record: go on when it is not longer, fetch what is missing when it is.
+    pub(super) fn learn_own_log(&mut self, record: Option<Bytes>) {
+        let Some(publisher) = self.local.publisher.as_ref().map(|publisher| publisher.id) else { return };
+        let behind = record.as_ref().is_some_and(|record| self.catalog.is_behind(publisher, record));
+        match record {
+            Some(record) if behind => self.catalog.handle_head_record(cx!(self, catalog), record),
+            Some(_) | None => self.own_log_checked(Ok(())),
+        }
+    }
+
+    fn own_log_checked(&mut self, outcome: Result<(), OpError>) {
+        let next = if outcome.is_ok() { OwnLog::Current } else { OwnLog::Unchecked };
+        let OwnLog::Checking(waiting) = core::mem::replace(&mut self.own_log, next) else { return };
+        for (op, new) in waiting {
+            match &outcome {
+                Ok(()) if self.operations.contains(op) => self.catalog.publish(cx!(self, catalog), op, new),
+                Ok(()) => {}
+                Err(error) => self.fail(op, error.clone()),
+            }
+        }
+    }
+
+    pub(super) fn announce_release(&mut self, op: OpId, release: Arc<ReleaseInfo>, record: Bytes, announcement: Bytes) {
+        let publisher = release.release.publisher;
+        for stage in [Stage::Stored, Stage::Announcing] {
+            self.out.push(Action::Emit(Event::Progress { op, stage }));
+        }
+        if let Some(publish) = self.operations.publish_mut(op) {
+            publish.release = Some(release);
+        }
+        self.announce(Announcement::Record { key: publisher.record_key(), value: record }, Some(op));
+        self.announce(Announcement::Provider(publisher.0.to_multihash()), None);
+        self.gossip.publish(cx!(self, gossip), Some(op), self.topic.clone(), announcement);
+    }
+
+    pub(super) fn announce(&mut self, what: Announcement, op: Option<OpId>) {
+        self.announcer.push(Item { what, op });
+    }
+
+    /// After a restart: the own head record, the own log, every complete content.
+    pub(super) fn announce_all(&mut self) {
+        if let Some(publisher) = self.local.publisher.as_ref().map(|publisher| publisher.id)
+            && let Some(value) = self.catalog.record(publisher)
+        {
+            self.announce(Announcement::Record { key: publisher.record_key(), value }, None);
+            self.announce(Announcement::Provider(publisher.0.to_multihash()), None);
+        }
+        let contents: Vec<_> = self.exchange.contents().collect();
+        for root in contents {
+            self.announce(Announcement::Provider(root.digest.to_multihash()), None);
+        }
+    }
+
+    /// Starts one waiting announcement; false when none may start.
+    pub(super) fn start_announcement(&mut self) -> bool {
+        let Some(item) = self.announcer.next(self.now) else { return false };
+        let query = match &item.what {
+            Announcement::Record { key, value } => self.kad.put_value(cx!(self, kad), key.clone(), value.clone()),
+            Announcement::Provider(key) => self.kad.provide(cx!(self, kad), key.clone()),
+        };
+        self.operations.start_query(query, Purpose::Announce);
+        self.announcer.started(query, item);
+        true
+    }
+
+    /// A put or a provide is over: an announcement, or a DHT command.
+    pub(super) fn finish_announcement(&mut self, query: QueryId, holders: u32) {
+        match self.operations.end_query(query) {
+            Some(Purpose::Announce) => {
+                let item = self.announcer.finished(self.now, &mut self.rngs.node, query, holders);
+                if let Some(op) = item.and_then(|item| item.op) {
+                    self.publish_moved(op, |publish| publish.acks = Some(holders));
+                }
+            }
+            Some(Purpose::Command(op)) => {
+                let result = match self.operations.remove(op) {
+                    Some(Operation::Dht { kind: DhtKind::Put, .. }) => DhtResult::Stored { acks: holders },
+                    Some(_) => DhtResult::Provided { sent: holders },
+                    None => return,
+                };
+                self.out.push(Action::Emit(Event::Dht { op, result }));
+            }
+            Some(Purpose::Content(_) | Purpose::Holders(_) | Purpose::OwnLog | Purpose::Head(_)) | None => {}
+        }
+    }
+
+    /// A publish is done once the DHT and pubsub have both answered.
+    fn publish_moved(&mut self, op: OpId, change: impl FnOnce(&mut Publish)) {
+        let Some(publish) = self.operations.publish_mut(op) else { return };
+        change(publish);
+        if let Publish { release: Some(release), acks: Some(acks), sent: Some(sent) } = publish {
+            let event = Event::Published { op, release: release.clone(), acks: *acks, sent: *sent };
+            self.operations.remove(op);
+            self.out.push(Action::Emit(event));
+        }
+    }
+
+    pub(super) fn finish_pubsub(&mut self, op: OpId, sent: Option<u32>) {
+        if self.operations.publish_mut(op).is_some() {
+            self.publish_moved(op, |publish| publish.sent = Some(sent.unwrap_or(0)));
+        } else if let Some(sent) = sent {
+            self.operations.remove(op);
+            self.out.push(Action::Emit(Event::PubsubPublished { op, sent }));
+        } else {
+            self.fail(op, OpError::Signing);
+        }
+    }
+
+    fn search(&mut self, op: OpId, query: &Query) -> Result<(), CommandError> {
+        if query.text.len() > MAX_QUERY_TEXT {
+            let reason = alloc::format!("longer than {MAX_QUERY_TEXT} bytes");
+            return Err(CommandError::Invalid { field: "query", reason });
+        }
+        if !(1..=MAX_RESULTS).contains(&query.limit) {
+            let reason = alloc::format!("must be from 1 to {MAX_RESULTS}");
+            return Err(CommandError::Invalid { field: "limit", reason });
+        }
+        let page = self.index.search(query);
+        self.out.push(Action::Emit(Event::SearchDone { op, page }));
+        Ok(())
+    }
+
+    fn resolve(&mut self, op: OpId, spec: PackageSpec) {
+        if let Some(release) = self.catalog.resolve(&spec) {
+            self.out.push(Action::Emit(Event::Resolved { op, release }));
+            return;
+        }
+        let nobody = self.peers.connected().next().is_none();
+        let error = if nobody { OpError::NoPeers } else { OpError::NotFound };
+        match spec.publisher {
+            Some(publisher) if !nobody => {
+                let query = self.kad.get_value(cx!(self, kad), publisher.record_key());
+                self.operations.start_query(query, Purpose::Head(op));
+                let resolve = Resolve { spec, publisher, query: Some(query) };
+                self.operations.insert(op, Operation::Resolve(resolve), Some(self.now + OPERATION_TIMEOUT));
+            }
+            Some(_) | None => self.out.push(Action::Emit(Event::Failed { op, error })),
+        }
+    }
+
+    /// The head record a resolve asked for: wait for the statements it promises, or give up.
+    pub(super) fn learn_head(&mut self, op: OpId, record: Option<Bytes>, asked: u32, answered: u32) {
+        let Some(Operation::Resolve(resolve)) = self.operations.get_mut(op) else { return };
+        resolve.query = None;
+        let publisher = resolve.publisher;
+        let behind = record.as_ref().is_some_and(|record| self.catalog.is_behind(publisher, record));
+        match record {
+            Some(record) if behind => self.catalog.handle_head_record(cx!(self, catalog), record),
+            None if answered == 0 => self.fail(op, OpError::Timeout { asked, answered }),
+            Some(_) | None => {
+                self.resolve_waiting(publisher);
+                self.fail(op, OpError::NotFound);
+            }
+        }
+    }
+
+    /// The catalogue learnt more of a publisher: some resolves may end.
+    pub(super) fn resolve_waiting(&mut self, publisher: PublisherId) {
+        let catalog = &self.catalog;
+        let found = |(op, resolve): (OpId, &Resolve)| catalog.resolve(&resolve.spec).map(|release| (op, release));
+        let done: Vec<_> = self.operations.resolves_of(publisher).filter_map(found).collect();
+        for (op, release) in done {
+            self.operations.remove(op);
+            self.out.push(Action::Emit(Event::Resolved { op, release }));
+        }
+    }
+
+    /// A publisher's log was fetched as far as it goes, or could not be.
+    pub(super) fn caught_up(&mut self, publisher: PublisherId, ok: bool) {
+        self.resolve_waiting(publisher);
+        let waits = |(op, resolve): (OpId, &Resolve)| resolve.query.is_none().then_some(op);
+        let unresolved: Vec<_> = self.operations.resolves_of(publisher).filter_map(waits).collect();
+        for op in unresolved {
+            self.fail(op, if ok { OpError::NotFound } else { OpError::NoProviders });
+        }
+        if self.local.publisher.as_ref().is_some_and(|own| own.id == publisher) {
+            self.own_log_checked(if ok { Ok(()) } else { Err(OpError::Refused(Refusal::LogUnsynced)) });
+        }
+    }
+
+    fn dht(&mut self, op: OpId, command: DhtCommand) -> Result<(), CommandError> {
+        let (query, kind) = match command {
+            DhtCommand::Put { key, value } => {
+                self.kad.check_put(cx!(self, kad), &key, &value).map_err(|reason| invalid("key", reason))?;
+                (self.kad.put_value(cx!(self, kad), key, value), DhtKind::Put)
+            }
+            DhtCommand::Get(key) => (self.kad.get_value(cx!(self, kad), key), DhtKind::Get),
+            DhtCommand::Provide(key) => {
+                check_provider_key(&key)?;
+                (self.kad.provide(cx!(self, kad), key), DhtKind::Provide)
+            }
+            DhtCommand::StopProviding(key) => {
+                self.kad.stop_providing(cx!(self, kad), &key);
+                self.out.push(Action::Emit(Event::Dht { op, result: DhtResult::Stopped }));
+                return Ok(());
+            }
+            DhtCommand::FindProviders { key, count } => {
+                check_provider_key(&key)?;
+                if !(1..=MAX_FOUND).contains(&count) {
+                    return Err(invalid("count", "must be from 1 to 100"));
+                }
+                (self.kad.find_providers(cx!(self, kad), key, count), DhtKind::FindProviders)
+            }
+            DhtCommand::FindPeer(peer) => {
+                let key = Bytes::copy_from_slice(peer.as_bytes());
+                (self.kad.find_closest(cx!(self, kad), key), DhtKind::FindPeer(peer))
+            }
+            DhtCommand::Closest(key) => (self.kad.find_closest(cx!(self, kad), key), DhtKind::Closest),
+        };
+        self.operations.start_query(query, Purpose::Command(op));
+        self.operations.insert(op, Operation::Dht { query, kind }, None);
+        Ok(())
+    }
+
+    pub(super) fn finish_dht_value(&mut self, op: OpId, value: Option<Bytes>, asked: u32, answered: u32) {
+        match value {
+            Some(value) => {
+                self.operations.remove(op);
+                self.out.push(Action::Emit(Event::Dht { op, result: DhtResult::Value(value) }));
+            }
+            None if answered == 0 && asked > 0 => self.fail(op, OpError::Timeout { asked, answered }),
+            None => self.fail(op, OpError::NotFound),
+        }
+    }
+
+    pub(super) fn finish_dht_peers(&mut self, op: OpId, found: &[PeerIx], asked: u32, answered: u32) {
+        let Some(Operation::Dht { kind, .. }) = self.operations.get_mut(op) else { return };
+        let wanted = match kind {
+            DhtKind::FindPeer(peer) => Some(*peer),
+            DhtKind::Put | DhtKind::Get | DhtKind::Provide | DhtKind::FindProviders | DhtKind::Closest => None,
+        };
+        let found = match wanted {
+            Some(peer) => self.peers.find(&peer).into_iter().collect(),
+            None => found.to_vec(),
+        };
+        let view = |peer: PeerIx| {
+            let addrs = self.peers.addrs(peer).to_vec();
+            self.peers.id(peer).filter(|_| wanted.is_none() || !addrs.is_empty()).map(|id| (id, addrs))
+        };
+        let peers: Vec<_> = found.into_iter().filter_map(view).collect();
+        if peers.is_empty() && answered == 0 && asked > 0 {
+            self.fail(op, OpError::Timeout { asked, answered });
+        } else if peers.is_empty() {
+            self.fail(op, OpError::NotFound);
+        } else {
+            self.operations.remove(op);
+            self.out.push(Action::Emit(Event::Dht { op, result: DhtResult::Peers(peers) }));
+        }
+    }
+
+    fn pubsub(&mut self, op: OpId, command: PubsubCommand) -> Result<(), CommandError> {
+        match command {
+            PubsubCommand::Subscribe(topic) => {
+                self.check_topic(&topic)?;
+                self.gossip.subscribe(cx!(self, gossip), topic);
+            }
+            PubsubCommand::Unsubscribe(topic) => {
+                self.check_topic(&topic)?;
+                self.gossip.unsubscribe(cx!(self, gossip), &topic);
+            }
+            PubsubCommand::Publish { topic, data } => {
+                self.check_topic(&topic)?;
+                self.operations.insert(op, Operation::Pubsub, Some(self.now + OPERATION_TIMEOUT));
+                self.gossip.publish(cx!(self, gossip), Some(op), topic, data);
+            }
+        }
+        Ok(())
+    }
+
+    /// The registry's own topic is not for hand-made messages.
+    fn check_topic(&self, topic: &str) -> Result<(), CommandError> {
+        match topic {
+            "" => Err(invalid("topic", "is empty")),
+            topic if *topic == *self.topic => Err(invalid("topic", "is the registry's own")),
+            _ => Ok(()),
+        }
+    }
+
+    fn cancel(&mut self, op: OpId) -> Result<(), CommandError> {
+        match self.operations.get_mut(op) {
+            None => return Err(CommandError::Unknown),
+            Some(Operation::Fetch { .. }) => self.exchange.cancel(cx!(self, exchange), op),
+            Some(Operation::Dht { query, .. } | Operation::Resolve(Resolve { query: Some(query), .. })) => {
+                let query = *query;
+                self.operations.end_query(query);
+                self.kad.cancel(cx!(self, kad), query);
+            }
+            // A statement that may be signed already stays: cancelling only ends the waiting.
+            Some(Operation::Publish(_) | Operation::Connect { .. } | Operation::Pubsub | Operation::Resolve(_)) => {}
+        }
+        self.fail(op, OpError::Cancelled);
+        Ok(())
+    }
+
+    pub(super) fn time_out(&mut self, op: OpId) {
+        let query = match self.operations.get_mut(op) {
+            Some(Operation::Resolve(resolve)) => resolve.query,
+            Some(
+                Operation::Publish(_)
+                | Operation::Fetch { .. }
+                | Operation::Connect { .. }
+                | Operation::Dht { .. }
+                | Operation::Pubsub,
+            )
+            | None => None,
+        };
+        if let Some(query) = query {
+            self.operations.end_query(query);
+            self.kad.cancel(cx!(self, kad), query);
+        }
+        self.fail(op, OpError::Timeout { asked: 0, answered: 0 });
+    }
+
+    pub(super) fn finish_connect(&mut self, dial: DialId, peer: Option<PeerIx>) {
+        let Some(op) = self.operations.connect_of(dial) else { return };
+        match peer.and_then(|peer| self.peers.id(peer)) {
+            Some(peer) => {
+                self.operations.remove(op);
+                self.out.push(Action::Emit(Event::Connected { op, peer }));
+            }
+            None => self.fail(op, OpError::Unreachable(Vec::new())),
+        }
+    }
+}
+
+fn check_provider_key(key: &[u8]) -> Result<(), CommandError> {
+    if (1..=MAX_PROVIDER_KEY).contains(&key.len()) { Ok(()) } else { Err(invalid("key", "must be 1 to 80 bytes")) }
+}
+
+fn invalid(field: &'static str, reason: &str) -> CommandError {
+    CommandError::Invalid { field, reason: reason.to_string() }
+}

@@ -1,0 +1,305 @@
+//! The node: owns the machines, and is the only place that routes between them.
+//!
+//! | raised by | event | goes to |
+//! |---|---|---|
+//! | peers | up, down | emit; down: kad, gossip, exchange, sync, in this order |
+//! | peers | protocols | kad (server or not), gossip, exchange, sync; announcements may start |
+//! | peers | banned | kad |
+//! | peers | request failed | the machine that asked |
+//! | peers | dialled | the `Connect` that asked |
+//! | peers | lonely | kad (a lookup of a random key) |
+//! | kad | providers | exchange (a content's), sync (a log's), or the DHT command |
+//! | kad | value | catalog (a head record), then the publish or resolve that waits; or the DHT command |
+//! | kad | put, provided | the announcement; the publish that waits |
+//! | kad | closest | the DHT command |
+//! | kad | record seen | catalog |
+//! | gossip | deliver | catalog (the registry's topic), or emit and accept |
+//! | gossip | published | the publish or pubsub command |
+//! | catalog | admitted | search index; emit; the resolves that wait |
+//! | catalog | announce | announcements (record, log), gossip |
+//! | catalog | behind | sync |
+//! | catalog | judged | gossip or sync, whoever handed it in |
+//! | sync | entries | catalog |
+//! | sync | need holders | kad |
+//! | sync | caught up | the publish or resolve that waits |
+//! | exchange | need providers | kad |
+//! | exchange | complete | announcements (provider) |
+//! | exchange | progress, fetched, failed | emit |
+
+mod announce;
+mod commands;
+mod operations;
+mod route;
+mod stats;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::action::{Action, Table};
+use crate::catalog::{Catalog, PackageSpec, ReleaseInfo};
+use crate::config::Config;
+use crate::cx::{Cx, LocalPeer, Outbox};
+use crate::event::Event;
+use crate::exchange::Exchange;
+use crate::gossip::Gossip;
+use crate::id::{Owner, RequestId, TopicName};
+use crate::input::{Input, Row};
+use crate::kad::Kad;
+use crate::peers::{PeerView, Peers};
+use crate::rng::{Rng, Seed};
+use crate::search::Index;
+use crate::sync::Sync;
+use crate::time::{Instant, UnixTime, Wake, WakeReason};
+use crate::wire::{Kind, Message};
+
+use announce::Announcer;
+use commands::OwnLog;
+use operations::Operations;
+pub use stats::Stats;
+
+/// The two clocks at birth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Start {
+    /// Monotonic.
+    pub now: Instant,
+    /// Wall.
+    pub unix: UnixTime,
+}
+
+/// One node of the registry; see the crate's documentation for the contract.
+#[derive(Debug)]
+pub struct Node {
+    config: Arc<Config>,
+    local: LocalPeer,
+    now: Instant,
+    /// The wall clock at a monotonic instant; advanced by elapsed time.
+    wall: Start,
+    ready: bool,
+    topic: TopicName,
+    peers: Peers,
+    kad: Kad,
+    gossip: Gossip,
+    exchange: Exchange,
+    catalog: Catalog,
+    sync: Sync,
+    index: Index,
+    operations: Operations,
+    announcer: Announcer,
+    own_log: OwnLog,
+    rngs: Rngs,
+    out: Outbox,
+}
+
+/// One stream per machine, so that a new draw in one does not shift another.
+#[derive(Debug)]
+struct Rngs {
+    kad: Rng,
+    gossip: Rng,
+    exchange: Rng,
+    catalog: Rng,
+    sync: Rng,
+    node: Rng,
+}
+
+/// Lends the node's shared parts, and one random stream, to a machine.
+macro_rules! cx {
+    ($node:ident, $rng:ident) => {
+        &mut Cx {
+            now: $node.now,
+            unix: $node.unix(),
+            config: &$node.config,
+            local: &$node.local,
+            rng: &mut $node.rngs.$rng,
+            peers: &mut $node.peers,
+            out: &mut $node.out,
+        }
+    };
+}
+use cx;
+
+impl Node {
+    /// A node that has recovered nothing yet: give it `Recovered` rows, then `RecoveryDone`.
+    pub fn new(config: Arc<Config>, local: LocalPeer, seed: Seed, start: Start) -> Self {
+        let mut rngs = Rngs {
+            kad: Rng::new(seed, "kad"),
+            gossip: Rng::new(seed, "gossip"),
+            exchange: Rng::new(seed, "exchange"),
+            catalog: Rng::new(seed, "catalog"),
+            sync: Rng::new(seed, "sync"),
+            node: Rng::new(seed, "node"),
+        };
+        let mut peers = Peers::new(seed, start.now, &config, local.id);
+        let mut out = Outbox::default();
+        macro_rules! lend {
+            ($rng:ident) => {
+                &mut Cx {
+                    now: start.now,
+                    unix: start.unix,
+                    config: &config,
+                    local: &local,
+                    rng: &mut rngs.$rng,
+                    peers: &mut peers,
+                    out: &mut out,
+                }
+            };
+        }
+        let kad = Kad::new(lend!(kad));
+        let gossip = Gossip::new(lend!(gossip));
+        let exchange = Exchange::new(lend!(exchange));
+        let topic = registry_topic(&config);
+        Self {
+            now: start.now,
+            wall: start,
+            ready: false,
+            topic,
+            kad,
+            gossip,
+            exchange,
+            catalog: Catalog::new(),
+            sync: Sync::new(),
+            index: Index::default(),
+            operations: Operations::default(),
+            announcer: Announcer::new(),
+            own_log: OwnLog::Unchecked,
+            config,
+            local,
+            peers,
+            rngs,
+            out,
+        }
+    }
+
+    /// Tells the node that something happened. Nothing a peer does can make this panic or fail.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        self.advance(now);
+        match input {
+            Input::Connected { peer, addr, side } => {
+                self.peers.handle_connected(self.now, &self.config, &mut self.out, peer, addr, side);
+            }
+            Input::Disconnected { peer } => self.peers.handle_disconnected(self.now, &self.config, peer),
+            Input::DialFailed { dial, why } => self.peers.handle_dial_failed(self.now, &self.config, dial, why),
+            Input::Identified { peer, info } => self.peers.handle_identified(self.now, &self.config, peer, info),
+            Input::Received { peer, msg } => self.handle_received(peer, &msg),
+            Input::Request { peer, token, msg } => self.handle_request(peer, token, &msg),
+            Input::Response { id, msg } => self.handle_response(id, &msg),
+            Input::RequestFailed { id, why } => self.handle_request_failed(id, why),
+            Input::Malformed { peer, protocol, error: _ } => self.handle_malformed(peer, protocol),
+            Input::SendDropped { peer, class: _ } => self.handle_send_dropped(peer),
+            Input::Stored { op, result } => self.handle_stored(op, result),
+            Input::Recovered(rows) => rows.into_iter().for_each(|row| self.handle_recovered(row)),
+            Input::RecoveryDone => self.handle_recovery_done(),
+            Input::Verified { job, ok } => self.handle_verified(job, ok),
+            Input::Signed { job, signature } => self.handle_signed(job, signature),
+            Input::Hashed { job, digest } => self.handle_hashed(job, digest),
+            Input::LocalAddr { addr, up } => self.peers.handle_local_addr(addr, up),
+            Input::WallClock(unix) => self.wall = Start { now: self.now, unix },
+        }
+        self.route();
+    }
+
+    /// Tells the node the time. Early, late and spurious calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if due(self.peers.next_deadline()) {
+            let (gossip, exchange) = (&self.gossip, &self.exchange);
+            let keep = |peer| gossip.in_mesh(peer) || exchange.in_use(peer);
+            let unix = self.wall.unix + self.now.since(self.wall.now);
+            self.peers.handle_timeout(self.now, unix, &self.config, &mut self.out, keep);
+        }
+        if due(self.kad.next_deadline()) {
+            self.kad.handle_timeout(cx!(self, kad));
+        }
+        if due(self.gossip.next_deadline()) {
+            self.gossip.handle_timeout(cx!(self, gossip));
+        }
+        if due(self.exchange.next_deadline()) {
+            self.exchange.handle_timeout(cx!(self, exchange));
+        }
+        if due(self.catalog.next_deadline()) {
+            self.catalog.handle_timeout(cx!(self, catalog));
+        }
+        if due(self.sync.next_deadline()) {
+            self.sync.handle_timeout(cx!(self, sync), &self.catalog);
+        }
+        while let Some(op) = self.operations.pop_due(self.now) {
+            self.time_out(op);
+        }
+        self.route();
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.out.pop()
+    }
+
+    /// When to call `handle_timeout`, and on whose behalf. A pure read.
+    pub fn poll_timeout(&self) -> Option<Wake> {
+        let wakes = [
+            (self.peers.next_deadline(), WakeReason::Peers),
+            (self.kad.next_deadline(), WakeReason::Kad),
+            (self.gossip.next_deadline(), WakeReason::Gossip),
+            (self.exchange.next_deadline(), WakeReason::Exchange),
+            (self.catalog.next_deadline(), WakeReason::Catalog),
+            (self.sync.next_deadline(), WakeReason::Sync),
+            (self.operations.next_deadline(), WakeReason::Operations),
+            (self.announcer.next_deadline(), WakeReason::Operations),
+        ];
+        wakes.into_iter().filter_map(|(at, why)| at.map(|at| Wake { at, why })).min_by_key(|wake| (wake.at, wake.why))
+    }
+
+    /// Connected peers, in ascending order of id.
+    pub fn peers(&self) -> Vec<PeerView> {
+        self.peers.views(self.now)
+    }
+
+    /// What the catalogue here knows of a package: all its versions, highest first. Asks nobody.
+    pub fn info(&self, spec: &PackageSpec) -> Vec<Arc<ReleaseInfo>> {
+        let Some(release) = self.catalog.resolve(spec) else { return Vec::new() };
+        match spec.version {
+            Some(_) => alloc::vec![release],
+            None => self.catalog.versions(release.release.publisher, &release.release.meta.name),
+        }
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    fn unix(&self) -> UnixTime {
+        self.wall.unix + self.now.since(self.wall.now)
+    }
+
+    fn handle_recovered(&mut self, row: Row) {
+        if self.ready {
+            return;
+        }
+        match row.table {
+            Table::Meta => self.gossip.handle_recovered(cx!(self, gossip), row),
+            Table::Publisher | Table::Log => self.catalog.handle_recovered(cx!(self, catalog), row),
+            Table::Content | Table::Fetch => self.exchange.handle_recovered(cx!(self, exchange), row),
+            Table::PeerAddrs | Table::Ban => {
+                let unix = self.unix();
+                self.peers.handle_recovered(self.now, unix, &self.config, row);
+            }
+        }
+    }
+
+    fn handle_recovery_done(&mut self) {
+        if self.ready {
+            return;
+        }
+        self.ready = true;
+        for release in self.catalog.releases() {
+            self.index.insert(release);
+        }
+        self.gossip.subscribe(cx!(self, gossip), self.topic.clone());
+        self.announce_all();
+        self.out.push(Action::Emit(Event::Ready));
+    }
+}
+
+/// The topic of new heads and small statements: `/wharf/<network>/announce/1`.
+fn registry_topic(config: &Config) -> TopicName {
+    alloc::format!("/wharf/{}/announce/1", config.network).into()
+}

@@ -1,0 +1,34 @@
+//! What the node can tell about itself without asking anybody.
+
+use crate::node::Node;
+
+/// Counts of what the node holds and does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Connected peers.
+    pub connections: u64,
+    /// Releases in the catalogue.
+    pub releases: u64,
+    /// Publishers in the catalogue.
+    pub publishers: u64,
+    /// Complete contents in the store.
+    pub contents: u64,
+    /// Running commands.
+    pub operations: u64,
+    /// DHT announcements that nobody has taken yet.
+    pub announcements: u64,
+}
+
+impl Node {
+    /// Counts of what the node holds and does.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            connections: self.peers.connected().count() as u64,
+            releases: self.catalog.len() as u64,
+            publishers: self.catalog.states(None).count() as u64,
+            contents: self.exchange.contents().count() as u64,
+            operations: self.operations.len() as u64,
+            announcements: self.announcer.backlog() as u64,
+        }
+    }
+}
