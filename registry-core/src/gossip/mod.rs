@@ -5,7 +5,9 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::catalog::Verdict;
+use crate::command::CommandError;
 use crate::cx::Cx;
+use crate::event::OpError;
 use crate::id::{JobId, OpId, PeerId, PeerIx, StoreId, TopicName};
 use crate::input::{GossipVersion, Row, StoreResult};
 use crate::time::Instant;
@@ -16,8 +18,8 @@ use crate::wire::gossip::Rpc;
 pub(crate) enum GossipEvent {
     /// A message with a good signature, seen for the first time. Answer with `handle_verdict` and the same ticket.
     Deliver { ticket: u64, topic: TopicName, author: PeerId, source: PeerIx, data: Bytes },
-    /// An own message is on its way to so many peers; `None` when it could not be signed.
-    Published { op: Option<OpId>, sent: Option<u32> },
+    /// An own message is on its way to so many peers, or why it is not: `Signing` or `Storage`.
+    Published { op: Option<OpId>, sent: Result<u32, OpError> },
 }
 
 /// See the module's documentation.
@@ -39,7 +41,18 @@ impl Gossip {
     pub(crate) fn unsubscribe(&mut self, _cx: &mut Cx<'_>, _topic: &TopicName) {}
 
     /// Signs and sends; ends in `Published`. `op` comes back in it.
-    pub(crate) fn publish(&mut self, _cx: &mut Cx<'_>, _op: Option<OpId>, _topic: TopicName, _data: Bytes) {}
+    ///
+    /// # Errors
+    /// `Invalid` when the message does not fit a frame, `Busy` when too many wait for the store or for signatures.
+    pub(crate) fn publish(
+        &mut self,
+        _cx: &mut Cx<'_>,
+        _op: Option<OpId>,
+        _topic: TopicName,
+        _data: Bytes,
+    ) -> Result<(), CommandError> {
+        Ok(())
+    }
 
     /// A connected peer speaks pubsub.
     pub(crate) fn handle_peer_up(&mut self, _cx: &mut Cx<'_>, _peer: PeerIx, _version: GossipVersion, _outbound: bool) {

@@ -137,7 +137,9 @@ impl Node {
         }
         self.announce(Announcement::Record { key: publisher.record_key(), value: record }, Some(op));
         self.announce(Announcement::Provider(publisher.0.to_multihash()), None);
-        self.gossip.publish(cx!(self, gossip), Some(op), self.topic.clone(), announcement);
+        if self.gossip.publish(cx!(self, gossip), Some(op), self.topic.clone(), announcement).is_err() {
+            self.publish_moved(op, |publish| publish.sent = Some(0));
+        }
     }
 
     pub(super) fn announce(&mut self, what: Announcement, op: Option<OpId>) {
@@ -202,14 +204,17 @@ impl Node {
         }
     }
 
-    pub(super) fn finish_pubsub(&mut self, op: OpId, sent: Option<u32>) {
+    pub(super) fn finish_pubsub(&mut self, op: OpId, sent: Result<u32, OpError>) {
         if self.operations.publish_mut(op).is_some() {
             self.publish_moved(op, |publish| publish.sent = Some(sent.unwrap_or(0)));
-        } else if let Some(sent) = sent {
-            self.operations.remove(op);
-            self.out.push(Action::Emit(Event::PubsubPublished { op, sent }));
         } else {
-            self.fail(op, OpError::Signing);
+            match sent {
+                Ok(sent) => {
+                    self.operations.remove(op);
+                    self.out.push(Action::Emit(Event::PubsubPublished { op, sent }));
+                }
+                Err(error) => self.fail(op, error),
+            }
         }
     }
 
@@ -367,8 +372,8 @@ impl Node {
             }
             PubsubCommand::Publish { topic, data } => {
                 self.check_topic(&topic)?;
+                self.gossip.publish(cx!(self, gossip), Some(op), topic, data)?;
                 self.operations.insert(op, Operation::Pubsub, Some(self.now + OPERATION_TIMEOUT));
-                self.gossip.publish(cx!(self, gossip), Some(op), topic, data);
             }
         }
         Ok(())
