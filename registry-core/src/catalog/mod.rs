@@ -3,8 +3,15 @@
 //! Statements are admitted only when their signatures, positions and links hold. The machine knows nothing of how they
 //! travel: gossip and sync hand them in, events tell what was admitted.
 
+mod cbor;
 pub mod envelope;
+pub mod head;
+pub mod inception;
+mod merkle;
+pub mod record;
 pub mod release;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -20,7 +27,9 @@ use crate::input::{Row, StoreResult};
 use crate::time::Instant;
 use crate::wire::registry::PublisherState;
 
-pub use envelope::{Envelope, Inception, LocalPublisher};
+pub use envelope::{Domain, Envelope, StatementError};
+pub use head::Head;
+pub use inception::{Inception, LocalPublisher};
 pub use release::{
     Content, Dependency, Name, NewRelease, PackageSpec, Release, ReleaseInfo, Scheme, UpdateKind, Version,
 };

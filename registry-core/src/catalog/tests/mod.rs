@@ -1,0 +1,4 @@
+//! Tests with real signatures.
+
+mod record;
+pub(super) mod signer;
