@@ -107,12 +107,22 @@ impl PeerIx {
 
     pub(crate) const MAX_SLOTS: usize = 1 << Self::SLOT_BITS;
 
+    /// Resolves to no peer: generations of used slots start at 1.
+    pub(crate) const NOBODY: Self = Self(0);
+
+    /// A slot that has reached this generation is not used again.
+    pub(crate) const MAX_GENERATION: u16 = (1 << (u32::BITS - Self::SLOT_BITS)) - 1;
+
     pub(crate) fn new(slot: usize, generation: u16) -> Self {
         Self((u32::from(generation) << Self::SLOT_BITS) | (slot as u32 & ((1 << Self::SLOT_BITS) - 1)))
     }
 
     pub(crate) fn slot(self) -> usize {
         (self.0 & ((1 << Self::SLOT_BITS) - 1)) as usize
+    }
+
+    pub(crate) fn generation(self) -> u16 {
+        (self.0 >> Self::SLOT_BITS) as u16
     }
 }
 

@@ -4,6 +4,10 @@
 //! [`run`] on pseudo-random inputs, by `tests/corpus.rs` on the committed corpus `fuzz/corpus/<name>/`, and by the stub
 //! `fuzz/fuzz_targets/<name>.rs` under cargo-fuzz. A new body is added to [`TARGETS`].
 
+pub(crate) mod world;
+
+pub(crate) use world::TestWorld;
+
 /// Every body, by the name of its target and corpus folder.
 pub const TARGETS: &[(&str, fn(&[u8]))] = &[];
 

@@ -71,7 +71,7 @@ impl Node {
             }
             Command::Disconnect(peer) => {
                 let peer = self.peers.find(&peer).filter(|peer| self.peers.is_connected(*peer));
-                self.peers.disconnect(&mut self.out, peer.ok_or(CommandError::Unknown)?);
+                self.peers.disconnect(&self.config, &mut self.out, peer.ok_or(CommandError::Unknown)?);
             }
             Command::Dht(command) => self.dht(op, command)?,
             Command::Pubsub(command) => self.pubsub(op, command)?,

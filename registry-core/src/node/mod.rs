@@ -176,8 +176,10 @@ impl Node {
             Input::Connected { peer, addr, side } => {
                 self.peers.handle_connected(self.now, &self.config, &mut self.out, peer, addr, side);
             }
-            Input::Disconnected { peer } => self.peers.handle_disconnected(self.now, &self.config, peer),
-            Input::DialFailed { dial, why } => self.peers.handle_dial_failed(self.now, &self.config, dial, why),
+            Input::Disconnected { peer } => self.peers.handle_disconnected(self.now, &self.config, &mut self.out, peer),
+            Input::DialFailed { dial, why } => {
+                self.peers.handle_dial_failed(self.now, &self.config, &mut self.out, dial, why)
+            }
             Input::Identified { peer, info } => self.peers.handle_identified(self.now, &self.config, peer, info),
             Input::Received { peer, msg } => self.handle_received(peer, &msg),
             Input::Request { peer, token, msg } => self.handle_request(peer, token, &msg),
@@ -250,7 +252,7 @@ impl Node {
 
     /// Connected peers, in ascending order of id.
     pub fn peers(&self) -> Vec<PeerView> {
-        self.peers.views(self.now)
+        self.peers.views(self.now, &self.config)
     }
 
     /// What the catalogue here knows of a package: all its versions, highest first. Asks nobody.

@@ -1,17 +1,54 @@
 //! The peer book: identities, addresses, connections, dialling, misbehaviour. A shared store, lent to every machine.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `book` | interner and entries; forgets the least useful peer when full |
+//! | `addr` | address classes and policy, one peer's bounded list |
+//! | `dial` | dials in flight and queued, messages that wait for them, bootstrap addresses, back-off |
+//! | `score` | points per offence, bans |
+//! | `policy` | how many connections: dialling when there are too few, trimming when there are too many |
+//! | `persist` | rows of addresses and bans |
 
-use alloc::collections::VecDeque;
+mod addr;
+mod book;
+mod dial;
+mod persist;
+mod policy;
+mod score;
+#[cfg(test)]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use multiaddr::Multiaddr;
 
-use crate::config::Config;
+use self::addr::{AddrClass, acceptable, split_peer, strip_peer};
+use self::book::{Book, Conn, DialState, Entry};
+use self::dial::{Bootstraps, Dialer, Target, Waiting, WaitingRoom, backoff};
+use self::persist::Persist;
+use self::policy::Policy;
+use self::score::Bans;
+use crate::action::{Action, DisconnectReason, SendClass};
+use crate::config::{Config, PeersConfig};
 use crate::cx::Outbox;
-use crate::id::{DialId, PeerId, PeerIx, RequestId};
-use crate::input::{DialError, Identity, ProtocolSet, RequestError, Row, Side};
-use crate::rng::Seed;
+use crate::event::Event;
+use crate::id::{DialId, Owner, PeerId, PeerIx, RequestId};
+use crate::input::{DialError, Identity, ProtocolSet, RequestError, Side};
+use crate::rng::{Rng, Seed};
 use crate::time::{Duration, Instant, UnixTime};
 use crate::wire::{Message, Protocol};
+
+/// A connection this node opened that ended sooner counts as a failed dial: who hangs up at once is not redialled at once.
+const LASTING_CONNECTION: Duration = Duration::from_secs(5);
+
+/// Addresses this node may have; a host with more interfaces tells of the first ones.
+const MAX_LOCAL_ADDRS: usize = 32;
+
+/// Bytes of a peer's agent text kept.
+const MAX_AGENT: usize = 64;
 
 /// A broken rule, by weight.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -63,152 +100,323 @@ pub(crate) struct Observed {
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Peers {
+    local: PeerId,
+    local_addrs: Vec<Multiaddr>,
+    allow: Vec<PeerId>,
+    block: Vec<PeerId>,
+    rng: Rng,
+    /// The latest instant seen, for calls that are not told the time.
+    now: Instant,
+    book: Book,
+    connected: BTreeSet<PeerIx>,
+    dialer: Dialer,
+    waiting: WaitingRoom,
+    bootstraps: Bootstraps,
+    bans: Bans,
+    policy: Policy,
+    persist: Persist,
     events: VecDeque<PeerEvent>,
 }
 
 impl Peers {
-    pub(crate) fn new(_seed: Seed, _now: Instant, _config: &Config, _local: PeerId) -> Self {
-        Self { events: VecDeque::new() }
+    pub(crate) fn new(seed: Seed, now: Instant, config: &Config, local: PeerId) -> Self {
+        let mut rng = Rng::new(seed, "peers");
+        let secret = rng.next_u64();
+        Self {
+            local,
+            local_addrs: Vec::new(),
+            allow: config.peers.allow.clone(),
+            block: config.peers.block.clone(),
+            rng,
+            now,
+            book: Book::new(secret, config.peers.max_known),
+            connected: BTreeSet::new(),
+            dialer: Dialer::default(),
+            waiting: WaitingRoom::default(),
+            bootstraps: Bootstraps::default(),
+            bans: Bans::default(),
+            policy: Policy::default(),
+            persist: Persist::default(),
+            events: VecDeque::new(),
+        }
     }
 
-    /// The handle of a peer, new or known. The book forgets the least useful unconnected peer when full.
-    pub(crate) fn intern(&mut self, _id: PeerId) -> PeerIx {
-        PeerIx::new(0, 0)
+    /// The handle of a peer, new or known. The book forgets the least useful unconnected peer when full; when none may
+    /// be forgotten, the handle resolves to nothing.
+    pub(crate) fn intern(&mut self, id: PeerId) -> PeerIx {
+        self.book.intern(id)
     }
 
     /// The handle of a known peer.
-    pub(crate) fn find(&self, _id: &PeerId) -> Option<PeerIx> {
-        None
+    pub(crate) fn find(&self, id: &PeerId) -> Option<PeerIx> {
+        self.book.find(id)
     }
 
     /// The peer behind a handle; `None` once the book has forgotten it.
-    pub(crate) fn id(&self, _peer: PeerIx) -> Option<PeerId> {
-        None
+    pub(crate) fn id(&self, peer: PeerIx) -> Option<PeerId> {
+        self.book.get(peer).map(|entry| entry.id)
     }
 
-    pub(crate) fn is_connected(&self, _peer: PeerIx) -> bool {
-        false
+    pub(crate) fn is_connected(&self, peer: PeerIx) -> bool {
+        self.connected.contains(&peer)
     }
 
     /// Connected peers in ascending order of handle.
     pub(crate) fn connected(&self) -> impl Iterator<Item = PeerIx> + '_ {
-        core::iter::empty()
+        self.connected.iter().copied()
     }
 
     /// Who opened the connection.
-    pub(crate) fn side(&self, _peer: PeerIx) -> Option<Side> {
-        None
+    pub(crate) fn side(&self, peer: PeerIx) -> Option<Side> {
+        self.conn(peer).map(|conn| conn.side)
     }
 
-    pub(crate) fn protocols(&self, _peer: PeerIx) -> ProtocolSet {
-        ProtocolSet::default()
+    pub(crate) fn protocols(&self, peer: PeerIx) -> ProtocolSet {
+        self.conn(peer).map(|conn| conn.protocols).unwrap_or_default()
     }
 
     /// Known addresses, best first.
-    pub(crate) fn addrs(&self, _peer: PeerIx) -> &[Multiaddr] {
-        &[]
+    pub(crate) fn addrs(&self, peer: PeerIx) -> &[Multiaddr] {
+        self.book.get(peer).map(|entry| entry.addrs.all()).unwrap_or_default()
     }
 
     /// Hearsay: adds addresses that pass the address policy and the caps. Never removes or displaces confirmed ones.
-    pub(crate) fn add_addrs(&mut self, _config: &Config, _peer: PeerIx, _addrs: &[Multiaddr]) {}
+    pub(crate) fn add_addrs(&mut self, config: &Config, peer: PeerIx, addrs: &[Multiaddr]) {
+        let Some(entry) = self.book.get_mut(peer) else { return };
+        if entry.id == self.local {
+            return;
+        }
+        let displace = entry.failures > 0;
+        let mut added = false;
+        for addr in acceptable(entry.id, addrs, config.peers.allow_private_addrs) {
+            added |= !self.local_addrs.contains(&addr) && entry.addrs.hear(addr, displace);
+        }
+        if added && entry.conn.is_none() {
+            self.candidate_found(config);
+        }
+    }
 
     /// This node's own addresses.
     pub(crate) fn local_addrs(&self) -> &[Multiaddr] {
-        &[]
+        &self.local_addrs
     }
 
-    pub(crate) fn is_banned(&self, _now: Instant, _peer: PeerIx) -> bool {
-        false
+    pub(crate) fn is_banned(&self, now: Instant, peer: PeerIx) -> bool {
+        self.book.get(peer).is_some_and(|entry| self.bans.contains(now, &entry.id))
     }
 
     /// Could a request reach this peer now: connected, or with an address and not in back-off, banned or blocked?
-    pub(crate) fn is_reachable(&self, _now: Instant, _peer: PeerIx) -> bool {
-        false
+    pub(crate) fn is_reachable(&self, now: Instant, peer: PeerIx) -> bool {
+        self.book.get(peer).is_some_and(|entry| entry.conn.is_some() || self.may_dial(now, entry))
     }
 
-    pub(crate) fn observed(&self, _peer: PeerIx) -> Observed {
-        Observed::default()
+    pub(crate) fn observed(&self, peer: PeerIx) -> Observed {
+        self.book.get(peer).and_then(|entry| entry.history.as_ref()).map(|history| history.observed).unwrap_or_default()
     }
 
-    pub(crate) fn observe(&mut self, _peer: PeerIx, _change: impl FnOnce(&mut Observed)) {}
+    pub(crate) fn observe(&mut self, peer: PeerIx, change: impl FnOnce(&mut Observed)) {
+        if let Some(entry) = self.book.get_mut(peer) {
+            change(&mut entry.history().observed);
+        }
+    }
 
     /// Keeps the peer's handle and addresses in the book (routing table, provider lists), until released as often.
-    pub(crate) fn pin(&mut self, _peer: PeerIx) {}
+    pub(crate) fn pin(&mut self, peer: PeerIx) {
+        self.book.pin(peer);
+    }
 
-    pub(crate) fn release(&mut self, _peer: PeerIx) {}
+    pub(crate) fn release(&mut self, peer: PeerIx) {
+        self.book.release(peer);
+    }
 
     /// See [`Cx::request`](crate::cx::Cx::request).
     pub(crate) fn request(
         &mut self,
-        _now: Instant,
-        _config: &Config,
-        _out: &mut Outbox,
-        _peer: PeerIx,
-        _id: RequestId,
-        _msg: Message,
+        now: Instant,
+        config: &Config,
+        out: &mut Outbox,
+        peer: PeerIx,
+        id: RequestId,
+        msg: Message,
     ) {
+        self.deliver(now, config, out, peer, Waiting::Request(id, msg));
     }
 
     /// See [`Cx::notify`](crate::cx::Cx::notify).
-    pub(crate) fn notify(&mut self, _now: Instant, _config: &Config, _out: &mut Outbox, _peer: PeerIx, _msg: Message) {}
+    pub(crate) fn notify(&mut self, now: Instant, config: &Config, out: &mut Outbox, peer: PeerIx, msg: Message) {
+        self.deliver(now, config, out, peer, Waiting::Notice(msg));
+    }
 
     /// Dials a peer by its known addresses, unless connected, dialling or in back-off.
-    pub(crate) fn dial(&mut self, _now: Instant, _config: &Config, _out: &mut Outbox, _peer: PeerIx) {}
-
-    /// Dials an address whose peer may be unknown; ends in `Dialled`.
-    pub(crate) fn dial_addr(&mut self, _now: Instant, _config: &Config, _out: &mut Outbox, _addr: Multiaddr) -> DialId {
-        DialId(0)
+    pub(crate) fn dial(&mut self, now: Instant, config: &Config, out: &mut Outbox, peer: PeerIx) {
+        self.tick(now);
+        self.try_dial(now, config, out, peer);
     }
 
-    /// Remembers an address to dial again (with back-off) whenever this node has too few connections.
-    pub(crate) fn add_bootstrap(&mut self, _addr: Multiaddr) {}
-
-    pub(crate) fn disconnect(&mut self, _out: &mut Outbox, _peer: PeerIx) {}
-
-    pub(crate) fn charge(
-        &mut self,
-        _now: Instant,
-        _config: &Config,
-        _out: &mut Outbox,
-        _peer: PeerIx,
-        _offence: Offence,
-    ) {
+    /// Dials an address whose peer may be unknown, whatever the back-off; ends in `Dialled`.
+    pub(crate) fn dial_addr(&mut self, now: Instant, config: &Config, out: &mut Outbox, addr: Multiaddr) -> DialId {
+        self.tick(now);
+        let dial = DialId::new(Owner::Peers, out.next_id());
+        match split_peer(&addr) {
+            Some((addr, expected)) if self.may_dial_addr(config, &addr, expected) => {
+                match self.connected_at(&addr, expected) {
+                    Some(peer) => self.events.push_back(PeerEvent::Dialled { dial, peer: Some(peer) }),
+                    None => {
+                        out.push(Action::Dial { dial, peer: expected, addrs: [addr.clone()].into() });
+                        self.dialer.start(now, dial, Target::Addr { addr, expected });
+                    }
+                }
+            }
+            Some(_) | None => self.events.push_back(PeerEvent::Dialled { dial, peer: None }),
+        }
+        dial
     }
 
-    pub(crate) fn handle_recovered(&mut self, _now: Instant, _unix: UnixTime, _config: &Config, _row: Row) {}
+    pub(crate) fn disconnect(&mut self, config: &Config, out: &mut Outbox, peer: PeerIx) {
+        self.close(config, out, peer, DisconnectReason::Requested);
+    }
+
+    pub(crate) fn charge(&mut self, now: Instant, config: &Config, out: &mut Outbox, peer: PeerIx, offence: Offence) {
+        self.tick(now);
+        let Some(entry) = self.book.get_mut(peer) else { return };
+        let id = entry.id;
+        if id == self.local || self.bans.contains(now, &id) {
+            return;
+        }
+        let points = entry.history().score.add(now, config.peers.offence_half_life, offence.weight());
+        let banned = points >= config.peers.ban_threshold;
+        out.push(Action::Emit(Event::PeerMisbehaved { peer: id, offence, banned }));
+        if banned {
+            self.ban(config, out, peer, id);
+        }
+    }
 
     pub(crate) fn handle_connected(
         &mut self,
-        _now: Instant,
-        _config: &Config,
-        _out: &mut Outbox,
-        _peer: PeerId,
-        _addr: Multiaddr,
-        _side: Side,
+        now: Instant,
+        config: &Config,
+        out: &mut Outbox,
+        id: PeerId,
+        addr: Multiaddr,
+        side: Side,
     ) {
+        self.tick(now);
+        if let Some(why) = self.refusal(config, &id, side) {
+            if let Some(entry) = self.book.find(&id).and_then(|peer| self.book.get_mut(peer)) {
+                entry.closing = true;
+            }
+            out.push(Action::Disconnect { peer: id, why });
+            self.resolve_dials(config, &id, &addr, side, None);
+            return;
+        }
+        let addr = strip_peer(&addr, &id).unwrap_or(addr);
+        let peer = self.book.intern_connected(id);
+        let Some(entry) = self.book.get_mut(peer) else { return };
+        let dialled = side == Side::Dialer;
+        if dialled && AddrClass::of(&addr).is_some() && entry.addrs.confirm(addr.clone()) && entry.conn.is_some() {
+            self.persist.note_addrs(now, id);
+        }
+        if entry.conn.is_none() {
+            entry.closing = false;
+            entry.retry_at = None;
+            let identified = false;
+            let (agent, protocols) = (String::new(), ProtocolSet::default());
+            entry.conn = Some(Box::new(Conn { addr: addr.clone(), side, since: now, identified, agent, protocols }));
+            let dial = core::mem::replace(&mut entry.dial, DialState::Idle);
+            self.connected.insert(peer);
+            self.end_dial(peer, dial);
+            self.events.push_back(PeerEvent::Up { peer, side });
+            out.push(Action::Emit(Event::PeerUp(id)));
+            self.flush_waiting(out, peer, id);
+            self.connections_changed(now, config);
+        }
+        self.resolve_dials(config, &id, &addr, side, Some(peer));
+        self.start_queued(now, config, out);
     }
 
-    pub(crate) fn handle_disconnected(&mut self, _now: Instant, _config: &Config, _peer: PeerId) {}
+    pub(crate) fn handle_disconnected(&mut self, now: Instant, config: &Config, out: &mut Outbox, id: PeerId) {
+        self.tick(now);
+        let Some(peer) = self.book.find(&id) else { return };
+        if let Some(entry) = self.book.get_mut(peer) {
+            entry.closing = false;
+        }
+        self.take_down(config, out, peer);
+    }
 
-    pub(crate) fn handle_dial_failed(&mut self, _now: Instant, _config: &Config, _dial: DialId, _why: DialError) {}
+    pub(crate) fn handle_dial_failed(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        out: &mut Outbox,
+        dial: DialId,
+        why: DialError,
+    ) {
+        self.tick(now);
+        self.dial_failed(now, config, dial, why);
+        self.start_queued(now, config, out);
+    }
 
-    pub(crate) fn handle_identified(&mut self, _now: Instant, _config: &Config, _peer: PeerId, _info: Identity) {}
+    /// The peer's own word on its addresses replaces what others said of them.
+    pub(crate) fn handle_identified(&mut self, now: Instant, config: &Config, id: PeerId, info: Identity) {
+        self.tick(now);
+        let Some(peer) = self.book.find(&id) else { return };
+        let Some(entry) = self.book.get_mut(peer) else { return };
+        let Some(conn) = entry.conn.as_mut() else { return };
+        let was = core::mem::replace(&mut conn.protocols, info.protocols);
+        let first = !core::mem::replace(&mut conn.identified, true);
+        conn.agent = shortened(info.agent);
+        entry.addrs.forget_hearsay();
+        for addr in acceptable(id, &info.listen_addrs, config.peers.allow_private_addrs) {
+            if !self.local_addrs.contains(&addr) {
+                entry.addrs.hear(addr, false);
+            }
+        }
+        if first && !entry.addrs.confirmed().is_empty() {
+            self.persist.note_addrs(now, id);
+        }
+        if first || was != info.protocols {
+            self.events.push_back(PeerEvent::Protocols { peer, was, now: info.protocols });
+        }
+    }
 
-    pub(crate) fn handle_local_addr(&mut self, _addr: Multiaddr, _up: bool) {}
+    pub(crate) fn handle_local_addr(&mut self, addr: Multiaddr, up: bool) {
+        let addr = strip_peer(&addr, &self.local).unwrap_or(addr);
+        self.local_addrs.retain(|known| *known != addr);
+        if up && self.local_addrs.len() < MAX_LOCAL_ADDRS {
+            self.local_addrs.push(addr);
+        }
+    }
 
     /// `keep` names connections that must not be trimmed (in a mesh, in use).
     pub(crate) fn handle_timeout(
         &mut self,
-        _now: Instant,
-        _unix: UnixTime,
-        _config: &Config,
-        _out: &mut Outbox,
-        _keep: impl Fn(PeerIx) -> bool,
+        now: Instant,
+        unix: UnixTime,
+        config: &Config,
+        out: &mut Outbox,
+        keep: impl Fn(PeerIx) -> bool,
     ) {
+        self.tick(now);
+        while let Some(id) = self.bans.pop_expired(now) {
+            self.persist.note_ban(now, id);
+        }
+        while let Some(dial) = self.dialer.pop_overdue(now) {
+            self.dial_failed(now, config, dial, DialError::Timeout);
+        }
+        while let Some(peer) = self.waiting.pop_overdue(now) {
+            self.fail_waiting(peer, RequestError::Timeout);
+        }
+        self.trim(now, config, out, keep);
+        self.maintain(now, config, out);
+        self.start_queued(now, config, out);
+        self.write_rows(now, unix, out);
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        None
+        [self.bans.next(), self.dialer.next(), self.waiting.next(), self.policy.next(), self.persist.next()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<PeerEvent> {
@@ -216,9 +424,272 @@ impl Peers {
     }
 
     /// Everything the application may want to see of connected peers.
-    pub(crate) fn views(&self, _now: Instant) -> Vec<PeerView> {
-        Vec::new()
+    pub(crate) fn views(&self, now: Instant, config: &Config) -> Vec<PeerView> {
+        let view = |peer: &PeerIx| {
+            let entry = self.book.get(*peer)?;
+            let conn = entry.conn.as_ref()?;
+            let history = entry.history.as_deref();
+            Some(PeerView {
+                peer: entry.id,
+                addr: conn.addr.clone(),
+                side: conn.side,
+                connected_for: now.since(conn.since),
+                agent: conn.agent.clone(),
+                protocols: conn.protocols,
+                verified_bytes: history.map_or(0, |history| history.observed.verified_bytes),
+                offences: history.map_or(0, |history| history.score.points(now, config.peers.offence_half_life)),
+            })
+        };
+        self.connected.iter().filter_map(view).collect()
     }
+
+    fn tick(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    fn conn(&self, peer: PeerIx) -> Option<&Conn> {
+        self.book.get(peer)?.conn.as_deref()
+    }
+
+    /// Blocked, or not among those allowed.
+    fn is_shut_out(&self, id: &PeerId) -> bool {
+        self.block.contains(id) || !(self.allow.is_empty() || self.allow.contains(id))
+    }
+
+    /// Why a new connection may not stay.
+    fn refusal(&self, config: &Config, id: &PeerId, side: Side) -> Option<DisconnectReason> {
+        let crowded = self.connected.len() >= config.peers.max_connections.saturating_mul(2);
+        let known = self.find(id).is_some_and(|peer| self.is_connected(peer));
+        if self.is_shut_out(id) || *id == self.local || self.bans.contains(self.now, id) {
+            Some(DisconnectReason::Banned)
+        } else if crowded && !known && side == Side::Listener {
+            Some(DisconnectReason::Trimmed)
+        } else {
+            None
+        }
+    }
+
+    fn may_dial(&self, now: Instant, entry: &Entry) -> bool {
+        !entry.closing
+            && !entry.addrs.all().is_empty()
+            && entry.retry_at.is_none_or(|at| at <= now)
+            && entry.id != self.local
+            && !self.is_shut_out(&entry.id)
+            && !self.bans.contains(now, &entry.id)
+    }
+
+    fn may_dial_addr(&self, config: &Config, addr: &Multiaddr, expected: Option<PeerId>) -> bool {
+        let welcome = |id: PeerId| id != self.local && !self.is_shut_out(&id) && !self.bans.contains(self.now, &id);
+        AddrClass::of(addr).is_some() && expected.is_none_or(welcome) && self.has_dial_room(config)
+    }
+
+    /// A dial may start: outbound connections have the same hard bound as inbound ones.
+    fn has_dial_room(&self, config: &Config) -> bool {
+        let pending = self.connected.len() + self.dialer.in_flight();
+        self.dialer.has_room() && pending < config.peers.max_connections.saturating_mul(2)
+    }
+
+    /// The connected peer that is looked for, or that was reached by dialling this very address.
+    fn connected_at(&self, addr: &Multiaddr, expected: Option<PeerId>) -> Option<PeerIx> {
+        match expected {
+            Some(id) => self.find(&id).filter(|peer| self.is_connected(*peer)),
+            None => self
+                .connected()
+                .find(|peer| self.conn(*peer).is_some_and(|conn| conn.side == Side::Dialer && conn.addr == *addr)),
+        }
+    }
+
+    fn deliver(&mut self, now: Instant, config: &Config, out: &mut Outbox, peer: PeerIx, message: Waiting) {
+        self.tick(now);
+        if let Some(id) = self.id(peer)
+            && self.is_connected(peer)
+        {
+            return send(out, id, message);
+        }
+        if !self.try_dial(now, config, out, peer) {
+            return self.fail(message, RequestError::Unreachable);
+        }
+        if let Err(message) = self.waiting.push(now, peer, message) {
+            self.fail(message, RequestError::Overloaded);
+        }
+    }
+
+    /// True when the peer is being dialled, or will be as soon as there is room.
+    fn try_dial(&mut self, now: Instant, config: &Config, out: &mut Outbox, peer: PeerIx) -> bool {
+        let Some(entry) = self.book.get(peer) else { return false };
+        if entry.conn.is_some() || entry.dial != DialState::Idle {
+            return entry.conn.is_none();
+        }
+        if !self.may_dial(now, entry) {
+            return false;
+        }
+        if self.has_dial_room(config) {
+            self.start_dial(now, out, peer);
+            return true;
+        }
+        let queued = self.dialer.enqueue(peer);
+        if queued && let Some(entry) = self.book.get_mut(peer) {
+            entry.dial = DialState::Queued;
+        }
+        queued
+    }
+
+    fn start_dial(&mut self, now: Instant, out: &mut Outbox, peer: PeerIx) {
+        let Some(entry) = self.book.get_mut(peer) else { return };
+        let dial = DialId::new(Owner::Peers, out.next_id());
+        entry.dial = DialState::InFlight(dial);
+        out.push(Action::Dial { dial, peer: Some(entry.id), addrs: entry.addrs.all().to_vec() });
+        self.dialer.start(now, dial, Target::Peer(peer));
+    }
+
+    fn start_queued(&mut self, now: Instant, config: &Config, out: &mut Outbox) {
+        while self.has_dial_room(config) {
+            let Some(peer) = self.dialer.dequeue() else { return };
+            let Some(entry) = self.book.get_mut(peer) else { continue };
+            entry.dial = DialState::Idle;
+            if !self.try_dial(now, config, out, peer) {
+                self.fail_waiting(peer, RequestError::Unreachable);
+            }
+        }
+    }
+
+    fn end_dial(&mut self, peer: PeerIx, dial: DialState) {
+        match dial {
+            DialState::Idle => {}
+            DialState::Queued => self.dialer.unqueue(peer),
+            DialState::InFlight(dial) => {
+                self.dialer.finish(dial);
+            }
+        }
+    }
+
+    fn dial_failed(&mut self, now: Instant, config: &Config, dial: DialId, why: DialError) {
+        match self.dialer.finish(dial) {
+            Some(Target::Peer(peer)) => {
+                if let Some(entry) = self.book.get_mut(peer) {
+                    entry.dial = DialState::Idle;
+                    if why == DialError::WrongPeer {
+                        entry.addrs.forget_hearsay();
+                    }
+                    note_failure(&mut self.rng, now, &config.peers, entry);
+                }
+                self.fail_waiting(peer, RequestError::Unreachable);
+            }
+            Some(Target::Addr { .. }) => self.events.push_back(PeerEvent::Dialled { dial, peer: None }),
+            Some(Target::Bootstrap(index)) => self.bootstrap_failed(now, config, index),
+            None => {}
+        }
+    }
+
+    /// Ends the dials by address that a connection answers.
+    fn resolve_dials(&mut self, config: &Config, id: &PeerId, at: &Multiaddr, side: Side, peer: Option<PeerIx>) {
+        let answers = |addr: &Multiaddr, expected: Option<PeerId>| match expected {
+            Some(expected) => expected == *id,
+            None => side == Side::Dialer && addr == at,
+        };
+        let ended: Vec<_> = self
+            .dialer
+            .by_address()
+            .filter(|(_, target)| match target {
+                Target::Peer(_) => false,
+                Target::Addr { addr, expected } => answers(addr, *expected),
+                Target::Bootstrap(index) => self
+                    .bootstraps
+                    .get(*index)
+                    .is_some_and(|entrance| answers(&entrance.addr, entrance.peer.filter(|_| entrance.named))),
+            })
+            .map(|(dial, _)| dial)
+            .collect();
+        for dial in ended {
+            match self.dialer.finish(dial) {
+                Some(Target::Addr { .. }) => self.events.push_back(PeerEvent::Dialled { dial, peer }),
+                Some(Target::Bootstrap(index)) if peer.is_some() => self.bootstrap_answered(index, *id),
+                Some(Target::Bootstrap(index)) => self.bootstrap_failed(self.now, config, index),
+                Some(Target::Peer(_)) | None => {}
+            }
+        }
+    }
+
+    fn flush_waiting(&mut self, out: &mut Outbox, peer: PeerIx, id: PeerId) {
+        for message in self.waiting.take(peer) {
+            send(out, id, message);
+        }
+    }
+
+    fn fail_waiting(&mut self, peer: PeerIx, why: RequestError) {
+        for message in self.waiting.take(peer) {
+            self.fail(message, why);
+        }
+    }
+
+    fn fail(&mut self, message: Waiting, why: RequestError) {
+        match message {
+            Waiting::Request(id, _) => self.events.push_back(PeerEvent::RequestFailed { id, why }),
+            Waiting::Notice(_) => {}
+        }
+    }
+
+    fn ban(&mut self, config: &Config, out: &mut Outbox, peer: PeerIx, id: PeerId) {
+        self.persist.note_ban(self.now, id);
+        if let Some(lifted) = self.bans.insert(id, self.now + config.peers.ban_time) {
+            self.persist.note_ban(self.now, lifted);
+        }
+        self.events.push_back(PeerEvent::Banned { peer });
+        if let Some(entry) = self.book.get_mut(peer) {
+            let dial = core::mem::replace(&mut entry.dial, DialState::Idle);
+            self.end_dial(peer, dial);
+            self.fail_waiting(peer, RequestError::Unreachable);
+        }
+        self.close(config, out, peer, DisconnectReason::Banned);
+    }
+
+    /// Closes a connection from this side; the peer is down at once, and not dialled before the shell has confirmed it.
+    fn close(&mut self, config: &Config, out: &mut Outbox, peer: PeerIx, why: DisconnectReason) {
+        if !self.is_connected(peer) {
+            return;
+        }
+        if let Some(entry) = self.book.get_mut(peer) {
+            entry.closing = true;
+            note_failure(&mut self.rng, self.now, &config.peers, entry);
+            out.push(Action::Disconnect { peer: entry.id, why });
+        }
+        self.take_down(config, out, peer);
+    }
+
+    fn take_down(&mut self, config: &Config, out: &mut Outbox, peer: PeerIx) {
+        let Some(entry) = self.book.get_mut(peer) else { return };
+        let Some(conn) = entry.conn.take() else { return };
+        let short = self.now.since(conn.since) < LASTING_CONNECTION;
+        match (conn.side, short, entry.closing) {
+            (_, _, true) => {}
+            (Side::Dialer, true, false) => note_failure(&mut self.rng, self.now, &config.peers, entry),
+            (Side::Listener, true, false) | (_, false, false) => entry.failures /= 2,
+        }
+        let id = entry.id;
+        self.connected.remove(&peer);
+        self.events.push_back(PeerEvent::Down { peer });
+        out.push(Action::Emit(Event::PeerDown(id)));
+        self.connections_changed(self.now, config);
+    }
+}
+
+fn note_failure(rng: &mut Rng, now: Instant, config: &PeersConfig, entry: &mut Entry) {
+    entry.failures = entry.failures.saturating_add(1);
+    entry.retry_at = Some(now + backoff(rng, config, entry.failures));
+}
+
+fn send(out: &mut Outbox, peer: PeerId, message: Waiting) {
+    out.push(match message {
+        Waiting::Request(id, msg) => Action::Request { id, peer, msg },
+        Waiting::Notice(msg) => Action::Send { peer, msg, class: SendClass::Own },
+    });
+}
+
+fn shortened(mut agent: String) -> String {
+    while agent.len() > MAX_AGENT {
+        agent.pop();
+    }
+    agent
 }
 
 /// A connected peer as the application sees it.

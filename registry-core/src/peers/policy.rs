@@ -1,0 +1,187 @@
+//! How many connections: dial when there are too few, trim when there are too many.
+
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use multiaddr::Multiaddr;
+
+use super::addr::{AddrClass, split_peer};
+use super::book::DialState;
+use super::dial::{Target, backoff};
+use super::{PeerEvent, Peers};
+use crate::action::{Action, DisconnectReason};
+use crate::config::Config;
+use crate::cx::Outbox;
+use crate::id::{DialId, Owner, PeerId, PeerIx};
+use crate::time::{Duration, Instant};
+
+/// While there are too few connections, a newly learnt address is tried this soon (jittered): a lookup's answers arrive
+/// together and are chosen from together.
+const CANDIDATE_DELAY: Duration = Duration::from_millis(200);
+
+/// `Lonely` is raised at most this often.
+const LONELY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// When to look at the number of connections next.
+#[derive(Debug, Default)]
+pub(super) struct Policy {
+    /// Set while there are fewer connections than wanted.
+    maintain_at: Option<Instant>,
+    /// Attempts since a connection was last won or lost; paces the next one.
+    attempts: u8,
+    lonely_at: Option<Instant>,
+    /// Set while there are more connections than wanted.
+    trim_at: Option<Instant>,
+}
+
+impl Policy {
+    pub(super) fn next(&self) -> Option<Instant> {
+        [self.maintain_at, self.trim_at].into_iter().flatten().min()
+    }
+
+    fn maintain_by(&mut self, at: Instant) {
+        self.maintain_at = Some(self.maintain_at.map_or(at, |planned| planned.min(at)));
+    }
+}
+
+impl Peers {
+    /// Remembers an address to dial again (with back-off) whenever this node has too few connections.
+    pub(crate) fn add_bootstrap(&mut self, addr: Multiaddr) {
+        let Some((addr, peer)) = split_peer(&addr) else { return };
+        if AddrClass::of(&addr).is_some() && peer != Some(self.local) && self.bootstraps.add(addr, peer) {
+            self.policy.maintain_by(self.now);
+        }
+    }
+
+    /// An address of an unconnected peer became known.
+    pub(super) fn candidate_found(&mut self, config: &Config) {
+        if self.wants_more(config) {
+            let soon = self.now + self.rng.jitter(CANDIDATE_DELAY);
+            self.policy.maintain_by(soon);
+        }
+    }
+
+    /// A connection came or went.
+    pub(super) fn connections_changed(&mut self, now: Instant, config: &Config) {
+        self.policy.attempts = 0;
+        if self.wants_more(config) {
+            let soon = now + self.rng.jitter(config.peers.min_backoff);
+            self.policy.maintain_by(soon);
+        } else {
+            self.policy.maintain_at = None;
+        }
+        if self.connected.len() <= config.peers.max_connections {
+            self.policy.trim_at = None;
+        } else if self.policy.trim_at.is_none() {
+            self.policy.trim_at = Some(now + config.peers.trim_grace);
+        }
+    }
+
+    fn wants_more(&self, config: &Config) -> bool {
+        self.connected.len() < config.peers.min_connections
+    }
+
+    /// Dials bootstrap addresses and known peers up to the wanted number, and asks for a lookup.
+    pub(super) fn maintain(&mut self, now: Instant, config: &Config, out: &mut Outbox) {
+        if self.policy.maintain_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.policy.maintain_at = None;
+        if !self.wants_more(config) {
+            return;
+        }
+        self.dial_bootstraps(now, config, out);
+        self.dial_candidates(now, config, out);
+        if !self.connected.is_empty() && self.policy.lonely_at.is_none_or(|at| at <= now) {
+            self.policy.lonely_at = Some(now + LONELY_INTERVAL);
+            self.events.push_back(PeerEvent::Lonely);
+        }
+        self.policy.attempts = self.policy.attempts.saturating_add(1);
+        let again = now + backoff(&mut self.rng, &config.peers, self.policy.attempts).max(Duration::from_micros(1));
+        self.policy.maintain_by(again);
+        if let Some(retry) = self.bootstraps.next_retry(now) {
+            self.policy.maintain_by(retry);
+        }
+    }
+
+    fn dial_bootstraps(&mut self, now: Instant, config: &Config, out: &mut Outbox) {
+        for index in self.bootstraps.due(now) {
+            let Some(entrance) = self.bootstraps.get(index) else { continue };
+            let known = entrance.peer.and_then(|id| self.find(&id));
+            let expected = entrance.peer.filter(|_| entrance.named);
+            let addr = entrance.addr.clone();
+            let connected = known.is_some_and(|peer| self.is_connected(peer));
+            if connected || !self.may_dial_addr(config, &addr, expected) {
+                continue;
+            }
+            let dial = DialId::new(Owner::Peers, out.next_id());
+            out.push(Action::Dial { dial, peer: expected, addrs: [addr].into() });
+            self.dialer.start(now, dial, Target::Bootstrap(index));
+            if let Some(entrance) = self.bootstraps.get_mut(index) {
+                entrance.dialling = true;
+            }
+        }
+    }
+
+    /// Those reached before come first; within each kind, chance decides.
+    fn dial_candidates(&mut self, now: Instant, config: &Config, out: &mut Outbox) {
+        let pending = self.connected.len() + self.dialer.in_flight();
+        let wanted = config.peers.min_connections.saturating_sub(pending);
+        let candidates = self
+            .book
+            .iter()
+            .filter(|(_, entry)| entry.conn.is_none() && entry.dial == DialState::Idle && self.may_dial(now, entry));
+        let (reached, heard): (Vec<_>, Vec<_>) = candidates
+            .map(|(peer, entry)| (peer, entry.addrs.confirmed().is_empty()))
+            .partition(|(_, only_heard)| !only_heard);
+        let mut chosen = self.rng.sample(reached, wanted);
+        chosen.extend(self.rng.sample(heard, wanted - chosen.len()));
+        for (peer, _) in chosen {
+            self.try_dial(now, config, out, peer);
+        }
+    }
+
+    pub(super) fn bootstrap_failed(&mut self, now: Instant, config: &Config, index: usize) {
+        let Some(entrance) = self.bootstraps.get_mut(index) else { return };
+        entrance.dialling = false;
+        entrance.failures = entrance.failures.saturating_add(1);
+        let retry = now + backoff(&mut self.rng, &config.peers, entrance.failures);
+        entrance.retry_at = Some(retry);
+        if self.wants_more(config) {
+            self.policy.maintain_by(retry);
+        }
+    }
+
+    pub(super) fn bootstrap_answered(&mut self, index: usize, id: PeerId) {
+        if let Some(entrance) = self.bootstraps.get_mut(index) {
+            entrance.dialling = false;
+            entrance.failures /= 2;
+            entrance.retry_at = None;
+            entrance.peer = Some(id);
+        }
+    }
+
+    /// Closes the least valuable connections that are older than the grace and not kept. Value, from the least: not
+    /// pinned by a machine, without the registry protocol, younger.
+    pub(super) fn trim(&mut self, now: Instant, config: &Config, out: &mut Outbox, keep: impl Fn(PeerIx) -> bool) {
+        if self.policy.trim_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.policy.trim_at = Some(now + config.peers.trim_grace.max(Duration::from_micros(1)));
+        let mut candidates: Vec<_> = self
+            .connected()
+            .filter(|peer| !keep(*peer))
+            .filter_map(|peer| {
+                let entry = self.book.get(peer)?;
+                let conn = entry.conn.as_ref()?;
+                let ripe = now.since(conn.since) >= config.peers.trim_grace;
+                ripe.then_some((entry.is_pinned(), conn.protocols.registry, Reverse(conn.since), peer))
+            })
+            .collect();
+        candidates.sort_unstable();
+        let surplus = self.connected.len().saturating_sub(config.peers.low_connections);
+        for (_, _, _, peer) in candidates.into_iter().take(surplus) {
+            self.close(config, out, peer, DisconnectReason::Trimmed);
+        }
+    }
+}
