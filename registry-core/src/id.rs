@@ -5,6 +5,8 @@ use core::fmt;
 
 use bytes::Bytes;
 use cid::Cid;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 /// Any libp2p peer id (identity or sha2-256 multihash of a public key), compact and `Copy`.
@@ -146,6 +148,20 @@ impl Digest {
     }
 }
 
+/// A byte string of 32 bytes.
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let bytes = <&[u8]>::deserialize(from)?;
+        bytes.try_into().map(Self).map_err(|_| D::Error::invalid_length(bytes.len(), &"32 bytes"))
+    }
+}
+
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -232,7 +248,8 @@ impl fmt::Debug for BlockId {
 }
 
 /// A publisher: the sha2-256 of its inception statement's body, shown as CIDv1 (DAG-CBOR) in base32.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct PublisherId(pub Digest);
 
 impl PublisherId {

@@ -3,14 +3,32 @@
 //! Limits apply before allocation, and `decode(encode(m)) == m`.
 
 pub(crate) mod bitswap;
+mod cbor;
+mod frame;
 pub(crate) mod gossip;
 pub(crate) mod kad;
 pub(crate) mod registry;
+mod varint;
+mod walk;
+
+#[cfg(test)]
+mod tests;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+
+pub use frame::{FrameDecoder, encode_frame};
+
+/// Kademlia in a network of its own; a node may be told to use another id.
+pub const KAD_PROTOCOL: &str = "/wharf/kad/1.0.0";
+/// Gossipsub, newest first.
+pub const GOSSIP_PROTOCOLS: [&str; 3] = ["/meshsub/1.2.0", "/meshsub/1.1.0", "/meshsub/1.0.0"];
+/// Bitswap.
+pub const BITSWAP_PROTOCOL: &str = "/ipfs/bitswap/1.2.0";
+/// wharf's own protocol.
+pub const REGISTRY_PROTOCOL: &str = "/wharf/registry/1";
 
 /// A message of any protocol: typed, and opaque outside this crate.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +79,16 @@ impl Message {
         }
     }
 
+    /// The length of the encoded body in bytes, without a length prefix.
+    pub fn wire_len(&self) -> usize {
+        match &self.0 {
+            Kind::Kad(msg) => msg.encoded_len(),
+            Kind::Gossip(rpc) => rpc.encoded_len(),
+            Kind::Bitswap(msg) => msg.encoded_len(),
+            Kind::Registry(msg) => msg.encoded_len(),
+        }
+    }
+
     /// Appends the encoded body, without a length prefix.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         match &self.0 {
@@ -76,9 +104,7 @@ impl Message {
     /// # Errors
     /// When the bytes are no message of `protocol`, or break one of its limits.
     pub fn decode(protocol: Protocol, frame: Bytes) -> Result<Self, WireError> {
-        if frame.len() > protocol.max_frame() {
-            return Err(WireError::TooLong);
-        }
+        frame::check_len(protocol, frame.len())?;
         Ok(Self(match protocol {
             Protocol::Kad => Kind::Kad(Arc::new(kad::KadMessage::decode(frame)?)),
             Protocol::Gossip => Kind::Gossip(Arc::new(gossip::Rpc::decode(frame)?)),
@@ -89,7 +115,9 @@ impl Message {
 }
 
 impl From<kad::KadMessage> for Message {
-    fn from(msg: kad::KadMessage) -> Self {
+    /// Lists of peers are cut to what fits a frame.
+    fn from(mut msg: kad::KadMessage) -> Self {
+        msg.fit_frame();
         Self(Kind::Kad(Arc::new(msg)))
     }
 }
@@ -129,6 +157,12 @@ pub enum WireError {
     Missing,
 }
 
+impl From<prost::DecodeError> for WireError {
+    fn from(_: prost::DecodeError) -> Self {
+        Self::Encoding
+    }
+}
+
 impl core::fmt::Display for WireError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
@@ -143,3 +177,8 @@ impl core::fmt::Display for WireError {
 }
 
 impl core::error::Error for WireError {}
+
+/// A part that is kept by itself: copied when it is small, since a slice would keep its whole frame in memory.
+fn compact(part: Bytes, frame_len: usize) -> Bytes {
+    if part.len() < frame_len / 2 { Bytes::copy_from_slice(&part) } else { part }
+}

@@ -1,20 +1,34 @@
 //! `/wharf/registry/1`: request and response, DAG-CBOR bodies.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{Digest, PublisherId};
-use crate::wire::WireError;
+use crate::wire::cbor::{Blob, Capped};
+use crate::wire::{WireError, kad};
 
 /// Leaves room for a useful batch of 16 KiB statements.
 pub(crate) const MAX_FRAME: usize = 1024 * 1024;
+/// Ranges a summary divides the publishers into: one for each value of the first four bits of their ids.
+pub(crate) const RANGES: u8 = 16;
+/// Publishers in one answer: 80 bytes each, two thirds of a frame.
+pub(crate) const MAX_PUBLISHERS: usize = 8192;
+/// Statements in one answer: small ones of 256 bytes fill a frame.
+pub(crate) const MAX_STATEMENTS: usize = 4096;
+/// An encoded envelope: a body of 16 KiB, and its signatures.
+pub(crate) const MAX_STATEMENT: usize = 20 * 1024;
+/// A head record is a DHT value.
+pub(crate) const MAX_HEAD_RECORD: usize = kad::MAX_RECORD;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum RegistryMessage {
     /// What does your catalogue hold? Answered by `Summary`.
     GetSummary,
-    /// One fingerprint per range of publisher ids (by the first four bits), over (publisher, length, tip).
+    /// One fingerprint per range of publisher ids (see [`RANGES`]), over (publisher, length, tip).
     Summary { fingerprints: Vec<Digest> },
     /// The publishers of one range, after a given one. Answered by `Publishers`.
     GetPublishers { range: u8, after: Option<PublisherId> },
@@ -26,17 +40,118 @@ pub(crate) enum RegistryMessage {
     Log { record: Bytes, from: u64, entries: Vec<Bytes> },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(from = "(PublisherId, u64, Digest)", into = "(PublisherId, u64, Digest)")]
 pub(crate) struct PublisherState {
     pub(crate) publisher: PublisherId,
     pub(crate) length: u64,
     pub(crate) tip: Digest,
 }
 
-impl RegistryMessage {
-    pub(crate) fn encode_into(&self, _out: &mut Vec<u8>) {}
+/// First element of every message: an array of this number and the message's fields.
+mod tag {
+    pub(super) const GET_SUMMARY: u8 = 0;
+    pub(super) const SUMMARY: u8 = 1;
+    pub(super) const GET_PUBLISHERS: u8 = 2;
+    pub(super) const PUBLISHERS: u8 = 3;
+    pub(super) const GET_LOG: u8 = 4;
+    pub(super) const LOG: u8 = 5;
+}
 
-    pub(crate) fn decode(_frame: Bytes) -> Result<Self, WireError> {
-        Err(WireError::Encoding)
+impl RegistryMessage {
+    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_vec());
+    }
+
+    pub(crate) fn encoded_len(&self) -> usize {
+        self.to_vec().len()
+    }
+
+    /// Reads a message whose caps hold and behind which nothing follows.
+    pub(crate) fn decode(frame: Bytes) -> Result<Self, WireError> {
+        serde_ipld_dagcbor::from_slice(&frame).map_err(|_| WireError::Encoding)
+    }
+
+    fn to_vec(&self) -> Vec<u8> {
+        serde_ipld_dagcbor::to_vec(self).expect("writing to memory")
+    }
+}
+
+impl Serialize for RegistryMessage {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::GetSummary => (tag::GET_SUMMARY,).serialize(to),
+            Self::Summary { fingerprints } => (tag::SUMMARY, fingerprints).serialize(to),
+            Self::GetPublishers { range, after } => (tag::GET_PUBLISHERS, range, after).serialize(to),
+            Self::Publishers { entries, more } => (tag::PUBLISHERS, entries, more).serialize(to),
+            Self::GetLog { publisher, from } => (tag::GET_LOG, publisher, from).serialize(to),
+            Self::Log { record, from, entries } => {
+                let entries: Vec<_> = entries.iter().cloned().map(Blob::<MAX_STATEMENT>).collect();
+                (tag::LOG, Blob::<MAX_HEAD_RECORD>(record.clone()), from, entries).serialize(to)
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RegistryMessage {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(MessageVisitor)
+    }
+}
+
+struct MessageVisitor;
+
+impl<'de> Visitor<'de> for MessageVisitor {
+    type Value = RegistryMessage;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of a message's number and fields")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<RegistryMessage, A::Error> {
+        Ok(match next(&mut seq)? {
+            tag::GET_SUMMARY => RegistryMessage::GetSummary,
+            tag::SUMMARY => {
+                RegistryMessage::Summary { fingerprints: next::<_, Capped<_, { RANGES as usize }>>(&mut seq)?.0 }
+            }
+            tag::GET_PUBLISHERS => {
+                let range = next(&mut seq)?;
+                if range >= RANGES {
+                    return Err(A::Error::custom("no such range"));
+                }
+                RegistryMessage::GetPublishers { range, after: next(&mut seq)? }
+            }
+            tag::PUBLISHERS => RegistryMessage::Publishers {
+                entries: next::<_, Capped<_, MAX_PUBLISHERS>>(&mut seq)?.0,
+                more: next(&mut seq)?,
+            },
+            tag::GET_LOG => RegistryMessage::GetLog { publisher: next(&mut seq)?, from: next(&mut seq)? },
+            tag::LOG => RegistryMessage::Log {
+                record: next::<_, Blob<MAX_HEAD_RECORD>>(&mut seq)?.0,
+                from: next(&mut seq)?,
+                entries: {
+                    let entries = next::<_, Capped<Blob<MAX_STATEMENT>, MAX_STATEMENTS>>(&mut seq)?.0;
+                    entries.into_iter().map(|entry| entry.0).collect()
+                },
+            },
+            _ => return Err(A::Error::custom("no such message")),
+        })
+    }
+}
+
+/// The next field. That none follows the last one is checked by the deserializer.
+fn next<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(seq: &mut A) -> Result<T, A::Error> {
+    seq.next_element()?.ok_or_else(|| A::Error::custom("too few fields"))
+}
+
+impl From<(PublisherId, u64, Digest)> for PublisherState {
+    fn from((publisher, length, tip): (PublisherId, u64, Digest)) -> Self {
+        Self { publisher, length, tip }
+    }
+}
+
+impl From<PublisherState> for (PublisherId, u64, Digest) {
+    fn from(state: PublisherState) -> Self {
+        (state.publisher, state.length, state.tip)
     }
 }
