@@ -4,12 +4,13 @@
 //! [`run`] on pseudo-random inputs, by `tests/corpus.rs` on the committed corpus `fuzz/corpus/<name>/`, and by the stub
 //! `fuzz/fuzz_targets/<name>.rs` under cargo-fuzz. A new body is added to [`TARGETS`].
 
+pub mod unixfs;
 pub(crate) mod world;
 
 pub(crate) use world::TestWorld;
 
 /// Every body, by the name of its target and corpus folder.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[];
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[("unixfs", unixfs::unixfs)];
 
 /// Cases of [`run`] in an ordinary test.
 #[cfg(test)]

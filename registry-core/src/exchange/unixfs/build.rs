@@ -83,7 +83,7 @@ impl FileBuilder {
         self.add(level, tree, blocks);
     }
 
-    fn add(&mut self, level: usize, tree: Tree, blocks: &mut Vec<Block>) {
+    pub(super) fn add(&mut self, level: usize, tree: Tree, blocks: &mut Vec<Block>) {
         if self.levels.len() == level {
             self.levels.push(Vec::new());
         }
@@ -95,7 +95,8 @@ impl FileBuilder {
     }
 }
 
-fn file_node(children: &[Tree]) -> (Tree, Block) {
+/// An inner node of a file.
+pub(crate) fn file_node(children: &[Tree]) -> (Tree, Block) {
     let size = children.iter().fold(0, |sum: u64, child| sum.saturating_add(child.size));
     let mut data = Vec::with_capacity(8 + 5 * children.len());
     put_varint_field(&mut data, field::FS_TYPE, kind::FILE);

@@ -24,6 +24,7 @@ use bytes::Bytes;
 
 use crate::id::BlockId;
 
+pub(crate) use build::file_node;
 pub use build::{Built, DirectoryBuilder, FileBuilder};
 pub use read::{Child, Entry, NodeKind, parse};
 pub use walk::{Step, Walk, WalkLimits};

@@ -105,11 +105,7 @@ fn parse_link(bytes: &[u8]) -> Result<Link<'_>, UnixfsError> {
             _ => return Err(UnixfsError::Encoding),
         }
     }
-    Ok(Link {
-        id: id.ok_or(UnixfsError::Encoding)?,
-        name: name.unwrap_or_default(),
-        tsize: tsize.unwrap_or_default(),
-    })
+    Ok(Link { id: id.ok_or(UnixfsError::Encoding)?, name: name.unwrap_or_default(), tsize: tsize.unwrap_or_default() })
 }
 
 fn child_id(cid: &[u8]) -> Result<BlockId, UnixfsError> {

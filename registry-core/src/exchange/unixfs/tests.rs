@@ -6,7 +6,7 @@ use alloc::{format, vec};
 use bytes::Bytes;
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
-use rand_core::{Rng as _, SeedableRng};
+use rand_core::SeedableRng;
 
 use super::*;
 use crate::id::{Codec, Digest};
@@ -253,6 +253,9 @@ fn fuzz_body_runs() {
 }
 
 proptest! {
+    // Each case hashes some megabytes.
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
     #[test]
     fn pieces_do_not_matter(pieces in proptest::collection::vec(0usize..CHUNK + 10, 0..5)) {
         let data = vec![7; pieces.iter().sum()];
@@ -268,7 +271,9 @@ proptest! {
         prop_assert_eq!(tree.size, data.len() as u64);
         prop_assert!(blocks + built.blocks.len() >= data.len().div_ceil(CHUNK));
     }
+}
 
+proptest! {
     #[test]
     fn directories_round_trip(names in proptest::collection::btree_set("[^/\0]{1,20}", 0..20)) {
         let tree = build_file(b"x").0;
