@@ -6,9 +6,12 @@ use registry_core::fuzzing::TARGETS;
 
 #[test]
 fn committed_corpora_hold() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).expect("the manifest of the fuzz crate");
     for (name, body) in TARGETS {
-        let folder = corpus.join(name);
+        assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is not in fuzz/Cargo.toml");
+        assert!(fuzz.join("fuzz_targets").join(name).with_extension("rs").exists(), "{name} has no stub");
+        let folder = fuzz.join("corpus").join(name);
         let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         let mut replayed = 0;
         for file in files {

@@ -1,16 +1,25 @@
 //! Fuzz bodies: each takes arbitrary bytes, drives one codec or machine with them and asserts its invariants.
 //!
-//! One file per target. A body is `pub fn name(data: &[u8])`; it is reached in three ways: by a test beside it that calls
+//! One file per machine. A body is `pub fn name(data: &[u8])`; it is reached in three ways: by a test beside it that calls
 //! [`run`] on pseudo-random inputs, by `tests/corpus.rs` on the committed corpus `fuzz/corpus/<name>/`, and by the stub
-//! `fuzz/fuzz_targets/<name>.rs` under cargo-fuzz. A new body is added to [`TARGETS`].
+//! `fuzz/fuzz_targets/<name>.rs` under cargo-fuzz. A new body is added to [`TARGETS`], and its stub to
+//! `fuzz/Cargo.toml`.
 
 pub mod unixfs;
+pub mod wire;
 pub(crate) mod world;
 
 pub(crate) use world::TestWorld;
 
 /// Every body, by the name of its target and corpus folder.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("unixfs", unixfs::unixfs)];
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("unixfs", unixfs::unixfs),
+    ("wire_bitswap", wire::wire_bitswap),
+    ("wire_frames", wire::wire_frames),
+    ("wire_gossip", wire::wire_gossip),
+    ("wire_kad", wire::wire_kad),
+    ("wire_registry", wire::wire_registry),
+];
 
 /// Cases of [`run`] in an ordinary test.
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl FrameDecoder {
 }
 
 fn read_prefix(bytes: &[u8]) -> Result<Option<(u64, usize)>, WireError> {
-    match varint::read(bytes)? {
+    match varint::read(&bytes[..bytes.len().min(MAX_PREFIX)])? {
         Some((len, prefix)) if prefix != varint::len(len) => Err(WireError::Varint),
         None if bytes.len() >= MAX_PREFIX => Err(WireError::TooLong),
         found => Ok(found),
