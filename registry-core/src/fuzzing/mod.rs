@@ -5,6 +5,7 @@
 //! `fuzz/fuzz_targets/<name>.rs` under cargo-fuzz. A new body is added to [`TARGETS`], and its stub to
 //! `fuzz/Cargo.toml`.
 
+pub mod peers;
 pub mod unixfs;
 pub mod wire;
 pub(crate) mod world;
@@ -13,6 +14,7 @@ pub(crate) use world::TestWorld;
 
 /// Every body, by the name of its target and corpus folder.
 pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("peers", peers::peers),
     ("unixfs", unixfs::unixfs),
     ("wire_bitswap", wire::wire_bitswap),
     ("wire_frames", wire::wire_frames),

@@ -70,7 +70,7 @@ impl Node {
                 }
             }
             Command::Disconnect(peer) => {
-                let peer = self.peers.find(&peer).filter(|peer| self.peers.is_connected(*peer));
+                let peer = self.peers.find_connected(&peer);
                 self.peers.disconnect(&self.config, &mut self.out, peer.ok_or(CommandError::Unknown)?);
             }
             Command::Dht(command) => self.dht(op, command)?,

@@ -44,7 +44,7 @@ impl Ticket {
 
 impl Node {
     pub(super) fn handle_received(&mut self, peer: PeerId, msg: &Message) {
-        let Some(peer) = self.peers.find(&peer) else { return };
+        let Some(peer) = self.peers.find_connected(&peer) else { return };
         match &msg.0 {
             Kind::Gossip(rpc) => self.gossip.handle_rpc(cx!(self, gossip), peer, rpc),
             Kind::Bitswap(msg) => self.exchange.handle_message(cx!(self, exchange), peer, msg),
@@ -55,8 +55,8 @@ impl Node {
     }
 
     pub(super) fn handle_request(&mut self, peer: PeerId, token: Token, msg: &Message) {
-        let known = self.peers.find(&peer);
-        match (known, &msg.0) {
+        let connected = self.peers.find_connected(&peer);
+        match (connected, &msg.0) {
             (Some(peer), Kind::Kad(msg)) => self.kad.handle_request(cx!(self, kad), peer, token, msg),
             (Some(peer), Kind::Registry(msg)) => {
                 self.sync.handle_request(cx!(self, sync), &self.catalog, peer, token, msg);

@@ -216,7 +216,8 @@ impl Book {
             .map(|(peer, entry)| (entry.usefulness(), peer))
             .collect();
         candidates.sort_unstable();
-        for (_, peer) in candidates.into_iter().take((self.max_known / SHED_DIVISOR).max(1)) {
+        let surplus = self.len().saturating_sub(self.max_known);
+        for (_, peer) in candidates.into_iter().take(surplus + (self.max_known / SHED_DIVISOR).max(1)) {
             self.forget(peer);
         }
     }

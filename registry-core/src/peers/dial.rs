@@ -151,7 +151,6 @@ impl WaitingRoom {
         self.deadlines.next()
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.total
     }

@@ -157,6 +157,11 @@ impl Peers {
         self.book.get(peer).map(|entry| entry.id)
     }
 
+    /// The handle of a connected peer: what comes from anybody else, banned or closing, is of no interest.
+    pub(crate) fn find_connected(&self, id: &PeerId) -> Option<PeerIx> {
+        self.find(id).filter(|peer| self.is_connected(*peer))
+    }
+
     pub(crate) fn is_connected(&self, peer: PeerIx) -> bool {
         self.connected.contains(&peer)
     }
@@ -326,7 +331,6 @@ impl Peers {
             self.connected.insert(peer);
             self.end_dial(peer, dial);
             self.events.push_back(PeerEvent::Up { peer, side });
-            out.push(Action::Emit(Event::PeerUp(id)));
             self.flush_waiting(out, peer, id);
             self.connections_changed(now, config);
         }
@@ -334,13 +338,13 @@ impl Peers {
         self.start_queued(now, config, out);
     }
 
-    pub(crate) fn handle_disconnected(&mut self, now: Instant, config: &Config, out: &mut Outbox, id: PeerId) {
+    pub(crate) fn handle_disconnected(&mut self, now: Instant, config: &Config, id: PeerId) {
         self.tick(now);
         let Some(peer) = self.book.find(&id) else { return };
         if let Some(entry) = self.book.get_mut(peer) {
             entry.closing = false;
         }
-        self.take_down(config, out, peer);
+        self.take_down(config, peer);
     }
 
     pub(crate) fn handle_dial_failed(
@@ -443,6 +447,11 @@ impl Peers {
         self.connected.iter().filter_map(view).collect()
     }
 
+    /// Peers in the book, dials in flight, messages that wait.
+    pub(crate) fn load(&self) -> (usize, usize, usize) {
+        (self.book.len(), self.dialer.in_flight(), self.waiting.len())
+    }
+
     fn tick(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
@@ -459,7 +468,7 @@ impl Peers {
     /// Why a new connection may not stay.
     fn refusal(&self, config: &Config, id: &PeerId, side: Side) -> Option<DisconnectReason> {
         let crowded = self.connected.len() >= config.peers.max_connections.saturating_mul(2);
-        let known = self.find(id).is_some_and(|peer| self.is_connected(peer));
+        let known = self.find_connected(id).is_some();
         if self.is_shut_out(id) || *id == self.local || self.bans.contains(self.now, id) {
             Some(DisconnectReason::Banned)
         } else if crowded && !known && side == Side::Listener {
@@ -492,7 +501,7 @@ impl Peers {
     /// The connected peer that is looked for, or that was reached by dialling this very address.
     fn connected_at(&self, addr: &Multiaddr, expected: Option<PeerId>) -> Option<PeerIx> {
         match expected {
-            Some(id) => self.find(&id).filter(|peer| self.is_connected(*peer)),
+            Some(id) => self.find_connected(&id),
             None => self
                 .connected()
                 .find(|peer| self.conn(*peer).is_some_and(|conn| conn.side == Side::Dialer && conn.addr == *addr)),
@@ -653,10 +662,10 @@ impl Peers {
             note_failure(&mut self.rng, self.now, &config.peers, entry);
             out.push(Action::Disconnect { peer: entry.id, why });
         }
-        self.take_down(config, out, peer);
+        self.take_down(config, peer);
     }
 
-    fn take_down(&mut self, config: &Config, out: &mut Outbox, peer: PeerIx) {
+    fn take_down(&mut self, config: &Config, peer: PeerIx) {
         let Some(entry) = self.book.get_mut(peer) else { return };
         let Some(conn) = entry.conn.take() else { return };
         let short = self.now.since(conn.since) < LASTING_CONNECTION;
@@ -665,10 +674,8 @@ impl Peers {
             (Side::Dialer, true, false) => note_failure(&mut self.rng, self.now, &config.peers, entry),
             (Side::Listener, true, false) | (_, false, false) => entry.failures /= 2,
         }
-        let id = entry.id;
         self.connected.remove(&peer);
         self.events.push_back(PeerEvent::Down { peer });
-        out.push(Action::Emit(Event::PeerDown(id)));
         self.connections_changed(self.now, config);
     }
 }

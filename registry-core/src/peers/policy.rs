@@ -107,10 +107,9 @@ impl Peers {
     fn dial_bootstraps(&mut self, now: Instant, config: &Config, out: &mut Outbox) {
         for index in self.bootstraps.due(now) {
             let Some(entrance) = self.bootstraps.get(index) else { continue };
-            let known = entrance.peer.and_then(|id| self.find(&id));
+            let connected = entrance.peer.and_then(|id| self.find_connected(&id)).is_some();
             let expected = entrance.peer.filter(|_| entrance.named);
             let addr = entrance.addr.clone();
-            let connected = known.is_some_and(|peer| self.is_connected(peer));
             if connected || !self.may_dial_addr(config, &addr, expected) {
                 continue;
             }
