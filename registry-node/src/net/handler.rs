@@ -1,0 +1,467 @@
+//! One connection's streams.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::{AbortHandle, BoxFuture, abortable};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use libp2p_swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
+use libp2p_swarm::{ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol};
+use registry_core::action::SendClass;
+use registry_core::id::{RequestId, Token};
+use registry_core::input::RequestError;
+use registry_core::{Input, Message, PeerId, Protocol};
+
+use super::credit::Credit;
+use super::frame::{Framed, ReadError, encode};
+use super::oneway::{self, OneWay};
+use super::protocols::{Names, Offer};
+use super::requests::{self, Line, Requests, exchange};
+use super::NetInput;
+
+/// Inbound request streams of one protocol: as many as js-libp2p serves. The one that has been silent longest makes
+/// room for a new one.
+const MAX_INBOUND_REQUESTS: usize = 32;
+/// Inbound streams of a one-way protocol: js- and py-libp2p replace theirs, and what is left in the old one still counts.
+const MAX_INBOUND_ONE_WAY: usize = 4;
+/// A request stream on which nothing has come for so long is closed.
+const REQUEST_IDLE: Duration = Duration::from_secs(60);
+/// DHT notices on their way at once.
+const MAX_NOTICES: usize = 32;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) names: Names,
+    next_token: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(names: Names) -> Self {
+        Self { names, next_token: AtomicU64::new(0) }
+    }
+}
+
+/// What the behaviour tells a connection.
+#[derive(Debug)]
+pub enum FromBehaviour {
+    /// Send a one-way message.
+    Send {
+        /// What.
+        msg: Message,
+        /// What to drop first.
+        class: SendClass,
+    },
+    /// Send a request.
+    Request {
+        /// Comes back in the answer.
+        id: RequestId,
+        /// What to ask.
+        msg: Message,
+    },
+    /// Answer a request.
+    Respond {
+        /// Of the request.
+        token: Token,
+        /// The answer.
+        msg: Option<Message>,
+    },
+    /// Offer the DHT protocol, or no longer.
+    SetServerMode(bool),
+}
+
+/// Why a stream was opened.
+#[derive(Debug)]
+pub enum Purpose {
+    /// For requests.
+    Request(Protocol),
+    /// For the messages of a one-way protocol.
+    OneWay(Protocol),
+    /// For one DHT message without an answer.
+    Notice(Bytes, SendClass),
+}
+
+type Read = Result<Option<(Message, usize)>, ReadError>;
+
+/// The end of one piece of work on a stream.
+#[derive(Debug)]
+enum Done {
+    Read { slot: u64, stream: Framed<Stream>, result: Read },
+    Evicted { slot: u64, protocol: Protocol },
+    Responded { stream: Framed<Stream>, ok: bool },
+    Exchanged(Protocol, requests::Exchanged),
+    Written(Protocol, oneway::Written),
+    Noticed { class: SendClass, ok: bool },
+    Closed,
+}
+
+/// The inbound streams of one protocol.
+#[derive(Debug, Default)]
+struct Inbound {
+    /// All of them, whatever they are doing.
+    open: usize,
+    /// Those that are being read from, longest first.
+    reading: BTreeMap<u64, AbortHandle>,
+}
+
+/// See [`ConnectionHandler`]. It keeps its connection: the core decides when to disconnect.
+#[derive(Debug)]
+pub struct Handler {
+    peer: PeerId,
+    shared: Arc<Shared>,
+    server: bool,
+    credit: Credit,
+    events: VecDeque<NetInput>,
+    opens: VecDeque<(Protocol, Purpose)>,
+    work: FuturesUnordered<BoxFuture<'static, Done>>,
+    next_slot: u64,
+    inbound: [Inbound; 4],
+    /// Streams that are not read from until there is credit again.
+    parked: Vec<Framed<Stream>>,
+    /// Streams whose request the core is working on.
+    asked: HashMap<Token, Framed<Stream>>,
+    kad: Requests,
+    registry: Requests,
+    gossip: OneWay,
+    bitswap: OneWay,
+    notices: usize,
+}
+
+impl Handler {
+    pub(super) fn new(peer: PeerId, shared: Arc<Shared>, server: bool) -> Self {
+        Self {
+            peer,
+            shared,
+            server,
+            credit: Credit::default(),
+            events: VecDeque::new(),
+            opens: VecDeque::new(),
+            work: FuturesUnordered::new(),
+            next_slot: 0,
+            inbound: Default::default(),
+            parked: Vec::new(),
+            asked: HashMap::new(),
+            kad: Requests::default(),
+            registry: Requests::default(),
+            gossip: OneWay::default(),
+            bitswap: OneWay::default(),
+            notices: 0,
+        }
+    }
+
+    fn emit(&mut self, input: Input) {
+        self.events.push_back(NetInput::free(input));
+    }
+
+    fn emit_message(&mut self, frame: usize, input: Input) {
+        let permit = Some(self.credit.take(frame));
+        self.events.push_back(NetInput { input, permit });
+    }
+
+    fn emit_malformed(&mut self, protocol: Protocol, error: registry_core::WireError) {
+        self.emit_message(0, Input::Malformed { peer: self.peer, protocol, error });
+    }
+
+    fn send(&mut self, msg: &Message, class: SendClass) {
+        let Some(frame) = encode(msg) else {
+            return self.emit(Input::SendDropped { peer: self.peer, class });
+        };
+        match msg.protocol() {
+            protocol @ (Protocol::Gossip | Protocol::Bitswap) => {
+                self.one_way(protocol).push(frame, class);
+                self.drive_one_way(protocol);
+            }
+            protocol @ (Protocol::Kad | Protocol::Registry) if self.notices < MAX_NOTICES => {
+                self.notices += 1;
+                self.opens.push_back((protocol, Purpose::Notice(frame, class)));
+            }
+            Protocol::Kad | Protocol::Registry => self.emit(Input::SendDropped { peer: self.peer, class }),
+        }
+    }
+
+    fn request(&mut self, id: RequestId, msg: &Message) {
+        let protocol = msg.protocol();
+        let queued = match encode(msg) {
+            Some(frame) => self.requests(protocol).push(id, frame),
+            None => Err(RequestError::Malformed),
+        };
+        match queued {
+            Ok(()) => self.drive_requests(protocol),
+            Err(why) => self.emit(Input::RequestFailed { id, why }),
+        }
+    }
+
+    fn respond(&mut self, token: Token, msg: Option<Message>) {
+        let Some(mut stream) = self.asked.remove(&token) else { return };
+        match msg.as_ref().and_then(encode) {
+            Some(frame) => self.work.push(
+                async move {
+                    let ok = stream.write(&frame).await;
+                    Done::Responded { stream, ok }
+                }
+                .boxed(),
+            ),
+            None => {
+                self.inbound(stream.protocol()).open -= 1;
+                self.work.push(stream.close().map(|()| Done::Closed).boxed());
+            }
+        }
+    }
+
+    fn inbound(&mut self, protocol: Protocol) -> &mut Inbound {
+        &mut self.inbound[protocol as usize]
+    }
+
+    fn requests(&mut self, protocol: Protocol) -> &mut Requests {
+        match protocol {
+            Protocol::Kad | Protocol::Gossip => &mut self.kad,
+            Protocol::Registry | Protocol::Bitswap => &mut self.registry,
+        }
+    }
+
+    fn one_way(&mut self, protocol: Protocol) -> &mut OneWay {
+        match protocol {
+            Protocol::Gossip | Protocol::Kad => &mut self.gossip,
+            Protocol::Bitswap | Protocol::Registry => &mut self.bitswap,
+        }
+    }
+
+    fn drive_requests(&mut self, protocol: Protocol) {
+        while let Some(step) = self.requests(protocol).step() {
+            match step {
+                requests::Step::Start(pending, line) => {
+                    self.work.push(exchange(pending, line).map(move |done| Done::Exchanged(protocol, done)).boxed());
+                }
+                requests::Step::Open => self.opens.push_back((protocol, Purpose::Request(protocol))),
+                requests::Step::Fail(id, why) => self.emit(Input::RequestFailed { id, why }),
+            }
+        }
+    }
+
+    fn drive_one_way(&mut self, protocol: Protocol) {
+        while let Some(step) = self.one_way(protocol).step() {
+            match step {
+                oneway::Step::Write(writing) => {
+                    self.work.push(oneway::write(writing).map(move |done| Done::Written(protocol, done)).boxed());
+                }
+                oneway::Step::Open => self.opens.push_back((protocol, Purpose::OneWay(protocol))),
+                oneway::Step::Drop(class) => self.emit(Input::SendDropped { peer: self.peer, class }),
+            }
+        }
+    }
+
+    fn accept(&mut self, stream: Framed<Stream>) {
+        let protocol = stream.protocol();
+        let limit = if is_one_way(protocol) { MAX_INBOUND_ONE_WAY } else { MAX_INBOUND_REQUESTS };
+        let inbound = self.inbound(protocol);
+        if inbound.open >= limit {
+            match inbound.reading.pop_first() {
+                Some((_, oldest)) => oldest.abort(),
+                None => return,
+            }
+        }
+        inbound.open += 1;
+        self.listen(stream);
+    }
+
+    /// Waits for the next message on an inbound stream.
+    fn listen(&mut self, mut stream: Framed<Stream>) {
+        let protocol = stream.protocol();
+        let slot = self.next_slot;
+        self.next_slot += 1;
+        let idle = (!is_one_way(protocol)).then_some(REQUEST_IDLE);
+        let (read, abort) = abortable(async move {
+            let result = stream.read(idle).await;
+            Done::Read { slot, stream, result }
+        });
+        self.inbound(protocol).reading.insert(slot, abort);
+        self.work.push(read.map(move |done| done.unwrap_or(Done::Evicted { slot, protocol })).boxed());
+    }
+
+    fn finish(&mut self, done: Done, cx: &Context<'_>) {
+        match done {
+            Done::Read { slot, stream, result } => {
+                self.inbound(stream.protocol()).reading.remove(&slot);
+                self.on_read(stream, result, cx);
+            }
+            Done::Evicted { slot, protocol } => {
+                let inbound = self.inbound(protocol);
+                inbound.reading.remove(&slot);
+                inbound.open -= 1;
+            }
+            Done::Responded { stream, ok: true } => self.listen(stream),
+            Done::Responded { stream, ok: false } => self.inbound(stream.protocol()).open -= 1,
+            Done::Exchanged(protocol, done) => {
+                if let Some((id, result)) = self.requests(protocol).exchanged(done) {
+                    match result {
+                        Ok((msg, frame)) => self.emit_message(frame, Input::Response { id, msg }),
+                        Err(why) => self.emit(Input::RequestFailed { id, why }),
+                    }
+                }
+                self.drive_requests(protocol);
+            }
+            Done::Written(protocol, done) => {
+                self.one_way(protocol).written(done);
+                self.drive_one_way(protocol);
+            }
+            Done::Noticed { class, ok } => self.on_noticed(class, ok),
+            Done::Closed => {}
+        }
+    }
+
+    fn on_read(&mut self, stream: Framed<Stream>, result: Read, cx: &Context<'_>) {
+        let protocol = stream.protocol();
+        match result {
+            Ok(Some((msg, frame))) if is_one_way(protocol) => {
+                self.emit_message(frame, Input::Received { peer: self.peer, msg });
+                match self.credit.poll(cx) {
+                    Poll::Ready(()) => self.listen(stream),
+                    Poll::Pending => self.parked.push(stream),
+                }
+            }
+            Ok(Some((msg, frame))) => {
+                let token = Token(self.shared.next_token.fetch_add(1, Ordering::Relaxed));
+                self.asked.insert(token, stream);
+                self.emit_message(frame, Input::Request { peer: self.peer, token, msg });
+            }
+            Ok(None) => {
+                self.inbound(protocol).open -= 1;
+                self.work.push(stream.close().map(|()| Done::Closed).boxed());
+            }
+            Err(error) => {
+                self.inbound(protocol).open -= 1;
+                if let ReadError::Wire(error) = error {
+                    self.emit_malformed(protocol, error);
+                }
+            }
+        }
+    }
+
+    fn on_noticed(&mut self, class: SendClass, ok: bool) {
+        self.notices -= 1;
+        if !ok {
+            self.emit(Input::SendDropped { peer: self.peer, class });
+        }
+    }
+
+    fn on_opened(&mut self, stream: Stream, protocol: Protocol, purpose: Purpose) {
+        let mut stream = Framed::new(stream, protocol);
+        match purpose {
+            Purpose::Request(protocol) => {
+                self.requests(protocol).opened(Line::new(stream));
+                self.drive_requests(protocol);
+            }
+            Purpose::OneWay(protocol) => {
+                self.one_way(protocol).opened(stream);
+                self.drive_one_way(protocol);
+            }
+            Purpose::Notice(frame, class) => self.work.push(
+                async move {
+                    let ok = stream.write(&frame).await;
+                    if ok {
+                        stream.close().await;
+                    }
+                    Done::Noticed { class, ok }
+                }
+                .boxed(),
+            ),
+        }
+    }
+
+    fn on_open_failed(&mut self, purpose: Purpose, why: RequestError) {
+        match purpose {
+            Purpose::Request(protocol) => {
+                for id in self.requests(protocol).open_failed(why) {
+                    self.emit(Input::RequestFailed { id, why });
+                }
+                self.drive_requests(protocol);
+            }
+            Purpose::OneWay(protocol) => {
+                self.one_way(protocol).open_failed();
+                self.drive_one_way(protocol);
+            }
+            Purpose::Notice(_, class) => self.on_noticed(class, false),
+        }
+    }
+}
+
+fn is_one_way(protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::Gossip | Protocol::Bitswap => true,
+        Protocol::Kad | Protocol::Registry => false,
+    }
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = FromBehaviour;
+    type ToBehaviour = NetInput;
+    type InboundProtocol = Offer;
+    type OutboundProtocol = Offer;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = Purpose;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Offer> {
+        SubstreamProtocol::new(self.shared.names.inbound(self.server), ())
+    }
+
+    fn connection_keep_alive(&self) -> bool {
+        true
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Offer, Purpose, NetInput>> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(event));
+            }
+            if let Some((protocol, purpose)) = self.opens.pop_front() {
+                let protocol = SubstreamProtocol::new(self.shared.names.outbound(protocol), purpose);
+                return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+            }
+            if !self.parked.is_empty() && self.credit.poll(cx).is_ready() {
+                for stream in std::mem::take(&mut self.parked) {
+                    self.listen(stream);
+                }
+            }
+            match self.work.poll_next_unpin(cx) {
+                Poll::Ready(Some(done)) => self.finish(done, cx),
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn on_behaviour_event(&mut self, event: FromBehaviour) {
+        match event {
+            FromBehaviour::Send { msg, class } => self.send(&msg, class),
+            FromBehaviour::Request { id, msg } => self.request(id, &msg),
+            FromBehaviour::Respond { token, msg } => self.respond(token, msg),
+            FromBehaviour::SetServerMode(server) => self.server = server,
+        }
+    }
+
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Offer, Offer, (), Purpose>) {
+        match event {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol: (protocol, stream), ..
+            }) => self.accept(Framed::new(stream, protocol)),
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: (protocol, stream),
+                info,
+            }) => self.on_opened(stream, protocol, info),
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
+                let why = match error {
+                    StreamUpgradeError::Timeout => RequestError::Timeout,
+                    StreamUpgradeError::NegotiationFailed => RequestError::Unsupported,
+                    StreamUpgradeError::Io(_) => RequestError::Reset,
+                    StreamUpgradeError::Apply(never) => match never {},
+                };
+                self.on_open_failed(info, why);
+            }
+            _ => {}
+        }
+    }
+}

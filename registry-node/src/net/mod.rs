@@ -1,0 +1,152 @@
+//! The network side of a node: a libp2p behaviour that moves frames, and nothing else.
+//!
+//! [`Behaviour`] is one [`NetworkBehaviour`](libp2p_swarm::NetworkBehaviour) that a user can put beside his own in his
+//! own swarm. [`NetLink`] joins it to the loop: a bounded queue of actions one way, and inputs the other way, which each
+//! connection's credit bounds. Neither side ever waits for the other while it holds anything.
+
+mod behaviour;
+mod credit;
+mod frame;
+mod handler;
+mod oneway;
+mod protocols;
+mod requests;
+
+use futures::channel::mpsc;
+use multiaddr::Multiaddr;
+use registry_core::action::SendClass;
+use registry_core::id::{DialId, RequestId, Token};
+use registry_core::{Action, Input, Message, PeerId};
+
+pub use behaviour::Behaviour;
+pub use handler::{FromBehaviour, Handler};
+
+use credit::Permit;
+
+/// Actions queued for the behaviour before the loop waits.
+const ACTION_QUEUE: usize = 1024;
+
+/// Names and limits of the network side.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NetConfig {
+    /// The DHT's protocol id; `/ipfs/kad/1.0.0` joins an IPFS-style network.
+    pub kad_protocol: String,
+    /// Serve the DHT from the start ([`Action::SetServerMode`] changes it).
+    pub server: bool,
+    /// Connections being secured at one time, started by others. Each costs some 10 KiB for at most ten seconds.
+    pub max_pending_incoming: usize,
+    /// Connections started by others.
+    pub max_incoming: usize,
+    /// Connections with one peer: two after a simultaneous dial, and dead ones of its earlier runs.
+    pub max_per_peer: usize,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self {
+            kad_protocol: "/wharf/kad/1.0.0".into(),
+            server: true,
+            max_pending_incoming: 1536,
+            max_incoming: 400,
+            max_per_peer: 4,
+        }
+    }
+}
+
+/// The actions that concern the network.
+#[derive(Clone, Debug)]
+pub enum NetAction {
+    /// [`Action::Dial`]
+    Dial {
+        /// Comes back in `DialFailed`.
+        dial: DialId,
+        /// The expected peer.
+        peer: Option<PeerId>,
+        /// Where to try.
+        addrs: Vec<Multiaddr>,
+    },
+    /// [`Action::Disconnect`]
+    Disconnect(PeerId),
+    /// [`Action::Send`]
+    Send {
+        /// To whom.
+        peer: PeerId,
+        /// What.
+        msg: Message,
+        /// What to drop first.
+        class: SendClass,
+    },
+    /// [`Action::Request`]
+    Request {
+        /// Comes back in the answer.
+        id: RequestId,
+        /// To whom.
+        peer: PeerId,
+        /// What to ask.
+        msg: Message,
+    },
+    /// [`Action::Respond`]
+    Respond {
+        /// Of the request.
+        token: Token,
+        /// The answer.
+        msg: Option<Message>,
+    },
+    /// [`Action::SetServerMode`]
+    SetServerMode(bool),
+}
+
+impl NetAction {
+    /// Sorts an action: those of the network, and the others unchanged.
+    ///
+    /// # Errors
+    /// The action, when it does not concern the network.
+    pub fn from_action(action: Action) -> Result<Self, Box<Action>> {
+        match action {
+            Action::Dial { dial, peer, addrs } => Ok(Self::Dial { dial, peer, addrs }),
+            Action::Disconnect { peer, why: _ } => Ok(Self::Disconnect(peer)),
+            Action::Send { peer, msg, class } => Ok(Self::Send { peer, msg, class }),
+            Action::Request { id, peer, msg } => Ok(Self::Request { id, peer, msg }),
+            Action::Respond { token, msg } => Ok(Self::Respond { token, msg }),
+            Action::SetServerMode(server) => Ok(Self::SetServerMode(server)),
+            other @ (Action::Store { .. }
+            | Action::Verify { .. }
+            | Action::Sign { .. }
+            | Action::Hash { .. }
+            | Action::Emit(_)) => Err(Box::new(other)),
+        }
+    }
+}
+
+/// Something that happened on the network. It counts against its connection's credit until it is taken apart.
+#[derive(Debug)]
+pub struct NetInput {
+    input: Input,
+    permit: Option<Permit>,
+}
+
+impl NetInput {
+    fn free(input: Input) -> Self {
+        Self { input, permit: None }
+    }
+
+    /// What happened.
+    pub fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// Takes the input and gives the credit back.
+    pub fn into_input(self) -> Input {
+        drop(self.permit);
+        self.input
+    }
+}
+
+/// The loop's end of the queues between it and the behaviour.
+#[derive(Debug)]
+pub struct NetLink {
+    /// Bounded; the loop takes no further input while it is full.
+    pub actions: mpsc::Sender<NetAction>,
+    /// Bounded by the connections' credit.
+    pub inputs: mpsc::UnboundedReceiver<NetInput>,
+}
