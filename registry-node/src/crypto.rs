@@ -95,7 +95,9 @@ impl CryptoThreads {
         let threads = (0..count)
             .map(|n| {
                 let (queue, keys, replies) = (Arc::clone(&queue), Arc::clone(&keys), replies.clone());
-                std::thread::Builder::new().name(format!("wharf-crypto-{n}")).spawn(move || work(&queue, &keys, replies))
+                std::thread::Builder::new()
+                    .name(format!("wharf-crypto-{n}"))
+                    .spawn(move || work(&queue, &keys, replies))
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { jobs: Some(jobs), threads })

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use futures_timer::Delay;
-use registry_core::wire::frame::{FrameDecoder, encode_frame};
+use registry_core::wire::{FrameDecoder, encode_frame};
 use registry_core::{Message, Protocol, WireError};
 
 /// Read at once. The buffer grows only by what has arrived, never by what a prefix promises.

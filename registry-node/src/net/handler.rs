@@ -17,18 +17,25 @@ use registry_core::id::{RequestId, Token};
 use registry_core::input::RequestError;
 use registry_core::{Input, Message, PeerId, Protocol};
 
+use super::NetInput;
 use super::credit::Credit;
 use super::frame::{Framed, ReadError, encode};
 use super::oneway::{self, OneWay};
 use super::protocols::{Names, Offer};
 use super::requests::{self, Line, Requests, exchange};
-use super::NetInput;
 
-/// Inbound request streams of one protocol: as many as js-libp2p serves. The one that has been silent longest makes
-/// room for a new one.
-const MAX_INBOUND_REQUESTS: usize = 32;
-/// Inbound streams of a one-way protocol: js- and py-libp2p replace theirs, and what is left in the old one still counts.
-const MAX_INBOUND_ONE_WAY: usize = 4;
+/// Inbound streams of one protocol. The one that has been silent longest makes room for a new one.
+const fn max_inbound(protocol: Protocol) -> usize {
+    match protocol {
+        // As many as js-libp2p serves (K7).
+        Protocol::Kad => 32,
+        // Each may hold a frame of 1 MiB.
+        Protocol::Registry => 8,
+        // js- and py-libp2p replace theirs (G9), and what is left in the old one still counts.
+        Protocol::Gossip | Protocol::Bitswap => 4,
+    }
+}
+
 /// A request stream on which nothing has come for so long is closed.
 const REQUEST_IDLE: Duration = Duration::from_secs(60);
 /// DHT notices on their way at once.
@@ -257,9 +264,8 @@ impl Handler {
 
     fn accept(&mut self, stream: Framed<Stream>) {
         let protocol = stream.protocol();
-        let limit = if is_one_way(protocol) { MAX_INBOUND_ONE_WAY } else { MAX_INBOUND_REQUESTS };
         let inbound = self.inbound(protocol);
-        if inbound.open >= limit {
+        if inbound.open >= max_inbound(protocol) {
             match inbound.reading.pop_first() {
                 Some((_, oldest)) => oldest.abort(),
                 None => return,

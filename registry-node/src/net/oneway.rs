@@ -184,7 +184,13 @@ mod tests {
     #[test]
     fn attack_58_a_slow_reader_loses_blocks_first_and_control_last() {
         let mut out = OneWay::default();
-        assert!(matches!({ out.push(frame(1), SendClass::Control); out.step() }, Some(Step::Open)));
+        assert!(matches!(
+            {
+                out.push(frame(1), SendClass::Control);
+                out.step()
+            },
+            Some(Step::Open)
+        ));
         let mut dropped = Vec::new();
         let mut push = |out: &mut OneWay, len, class| {
             out.push(frame(len), class);

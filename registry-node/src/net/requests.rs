@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use libp2p_swarm::Stream;
-use registry_core::input::RequestError;
 use registry_core::Message;
 use registry_core::id::RequestId;
+use registry_core::input::RequestError;
 
 use super::frame::{Framed, ReadError, within};
 
@@ -116,10 +116,7 @@ impl Requests {
 
     /// The answer of a finished exchange, or `None` when the request is tried once more on a fresh stream: peers close
     /// streams that they have served without telling.
-    pub(super) fn exchanged(
-        &mut self,
-        done: Exchanged,
-    ) -> Option<(RequestId, Result<(Message, usize), RequestError>)> {
+    pub(super) fn exchanged(&mut self, done: Exchanged) -> Option<(RequestId, Result<(Message, usize), RequestError>)> {
         self.busy = self.busy.saturating_sub(1);
         let Exchanged { pending, mut line, result } = done;
         match result {

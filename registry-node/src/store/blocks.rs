@@ -169,7 +169,8 @@ impl Blocks {
             return Ok(());
         }
         let added: Vec<_> = files.iter().map(|file| (file.digest, file.length)).collect();
-        let result = sync_folders(&files).map_err(StoreFault::from).and_then(|()| self.0.index.commit(rows, &added, &[]));
+        let result =
+            sync_folders(&files).map_err(StoreFault::from).and_then(|()| self.0.index.commit(rows, &added, &[]));
         if result.is_err() {
             discard(&files);
         }

@@ -64,8 +64,9 @@ impl Store {
     pub fn start(self, replies: mpsc::Sender<Input>) -> std::io::Result<StoreThread> {
         let (requests, queue) = queue::channel();
         let blocks = self.blocks.clone();
-        let thread =
-            std::thread::Builder::new().name("wharf-store".into()).spawn(move || Worker { store: self, replies }.run(&queue))?;
+        let thread = std::thread::Builder::new()
+            .name("wharf-store".into())
+            .spawn(move || Worker { store: self, replies }.run(&queue))?;
         Ok(StoreThread { requests: Some(requests), thread: Some(thread), blocks })
     }
 
