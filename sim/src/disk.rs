@@ -1,0 +1,138 @@
+//! One node's virtual disk: rows and blocks that survive a crash, and the writes that may not.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use registry_core::action::{StoreRequest, Table, Write};
+use registry_core::id::{Digest, StoreId};
+use registry_core::input::{Row, StoreResult};
+
+/// Rows told to a restarted node at once.
+const RECOVERY_BATCH: usize = 256;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct Disk {
+    rows: BTreeMap<(Table, Bytes), Bytes>,
+    blocks: BTreeMap<Digest, Bytes>,
+    /// Asked for and not yet answered, in order.
+    queue: VecDeque<(StoreId, StoreRequest)>,
+    /// When the last queued request will be answered, in microseconds.
+    busy_until: u64,
+}
+
+impl Disk {
+    /// Queues a request that takes `latency` microseconds; returns when it will be answered. Answers keep the order of
+    /// the requests.
+    pub fn submit(&mut self, now: u64, latency: u64, op: StoreId, request: StoreRequest) -> u64 {
+        self.busy_until = (now + latency).max(self.busy_until + 1);
+        self.queue.push_back((op, request));
+        self.busy_until
+    }
+
+    /// How long a request takes, in microseconds, of which a part is chosen by `bits`.
+    pub fn latency(request: &StoreRequest, bits: u64) -> u64 {
+        let spread = |base: u64| base + crate::mix::scale(bits, base);
+        match request {
+            StoreRequest::Commit(_) => spread(1_000),
+            StoreRequest::PutBlock { data, .. } => spread(500) + data.len() as u64 / 200,
+            StoreRequest::GetBlock(_) => spread(100),
+            StoreRequest::HasBlocks(_) => spread(20),
+        }
+    }
+
+    /// Carries out the oldest queued request.
+    pub fn answer(&mut self) -> Option<(StoreId, StoreResult)> {
+        let (op, request) = self.queue.pop_front()?;
+        Some((op, self.apply(request)))
+    }
+
+    /// The power fails: of the unanswered requests the oldest `survivors` have reached the disk all the same.
+    pub fn crash(&mut self, survivors: usize) {
+        for (_, request) in std::mem::take(&mut self.queue).into_iter().take(survivors) {
+            self.apply(request);
+        }
+        self.busy_until = 0;
+    }
+
+    /// Requests without an answer yet.
+    pub fn unanswered(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// All rows, table by table in key order, in batches.
+    pub fn recovery(&self) -> Vec<Vec<Row>> {
+        let rows: Vec<Row> = self
+            .rows
+            .iter()
+            .map(|((table, key), value)| Row { table: *table, key: key.clone(), value: value.clone() })
+            .collect();
+        rows.chunks(RECOVERY_BATCH).map(<[Row]>::to_vec).collect()
+    }
+
+    /// Puts a block there without the node, as a shell does before it asks for a publish.
+    pub fn put(&mut self, digest: Digest, data: Bytes) {
+        self.blocks.insert(digest, data);
+    }
+
+    /// A block's bytes.
+    pub fn block(&self, digest: &Digest) -> Option<&Bytes> {
+        self.blocks.get(digest)
+    }
+
+    fn apply(&mut self, request: StoreRequest) -> StoreResult {
+        match request {
+            StoreRequest::Commit(writes) => {
+                for Write { table, key, value } in writes {
+                    match value {
+                        Some(value) => self.rows.insert((table, key), value),
+                        None => self.rows.remove(&(table, key)),
+                    };
+                }
+                StoreResult::Done
+            }
+            StoreRequest::PutBlock { digest, data } => {
+                self.blocks.insert(digest, data);
+                StoreResult::Done
+            }
+            StoreRequest::GetBlock(digest) => StoreResult::Block(self.blocks.get(&digest).cloned()),
+            StoreRequest::HasBlocks(digests) => {
+                StoreResult::Has(digests.iter().map(|digest| self.blocks.contains_key(digest)).collect())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(key: &'static [u8], value: Option<&'static [u8]>) -> StoreRequest {
+        StoreRequest::Commit(vec![Write {
+            table: Table::Meta,
+            key: Bytes::from_static(key),
+            value: value.map(Bytes::from_static),
+        }])
+    }
+
+    #[test]
+    fn a_crash_loses_unanswered_writes_and_keeps_answered_ones() {
+        let mut disk = Disk::default();
+        disk.submit(0, 10, StoreId(1), commit(b"a", Some(b"1")));
+        assert_eq!(disk.answer(), Some((StoreId(1), StoreResult::Done)));
+        disk.submit(0, 10, StoreId(2), commit(b"b", Some(b"2")));
+        disk.submit(0, 10, StoreId(3), commit(b"a", None));
+        disk.crash(1);
+        assert_eq!(disk.answer(), None);
+        let keys: Vec<Bytes> = disk.recovery().concat().into_iter().map(|row| row.key).collect();
+        assert_eq!(keys, [&b"a"[..], b"b"]);
+    }
+
+    #[test]
+    fn answers_keep_the_order_of_requests() {
+        let mut disk = Disk::default();
+        let slow = disk.submit(0, 1_000, StoreId(1), commit(b"a", Some(b"1")));
+        let quick = disk.submit(0, 1, StoreId(2), StoreRequest::GetBlock(Digest([0; 32])));
+        assert!(slow < quick);
+    }
+}

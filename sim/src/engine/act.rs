@@ -1,0 +1,286 @@
+//! Carries out what nodes ask for.
+
+use bytes::Bytes;
+use registry_core::action::{Action, SigningKey, StoreRequest};
+use registry_core::id::{Digest, RequestId, StoreId, Token};
+use registry_core::input::{DialError, Input, RequestError};
+use registry_core::{Message, PeerId, Protocol};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::host::Inbound;
+use super::{NodeIx, Payload, REQUEST_TIMEOUT, Waiting, World};
+use crate::disk::Disk;
+use crate::mix::{Domain, draw, scale};
+use crate::net::node_at;
+use crate::queue::Class;
+
+/// What a signature check or a signing takes a worker, in microseconds.
+const SIGNATURE_TIME: u64 = 60;
+/// Bytes a worker hashes in a microsecond.
+const HASH_RATE: u64 = 500;
+
+/// Messages and bytes by protocol: DHT, pubsub, blocks, registry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct Traffic {
+    /// DHT messages.
+    pub kad: Count,
+    /// Pubsub messages.
+    pub gossip: Count,
+    /// Block messages.
+    pub bitswap: Count,
+    /// Registry messages.
+    pub registry: Count,
+}
+
+/// Messages sent, and their bytes without length prefixes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct Count {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    fn count(&mut self, protocol: Protocol, bytes: usize) {
+        let count = match protocol {
+            Protocol::Kad => &mut self.kad,
+            Protocol::Gossip => &mut self.gossip,
+            Protocol::Bitswap => &mut self.bitswap,
+            Protocol::Registry => &mut self.registry,
+        };
+        count.messages += 1;
+        count.bytes += bytes as u64;
+    }
+
+    /// All messages.
+    pub fn messages(&self) -> u64 {
+        [self.kad, self.gossip, self.bitswap, self.registry].iter().map(|count| count.messages).sum()
+    }
+}
+
+impl World {
+    pub(super) fn act(&mut self, ix: NodeIx, action: Action) {
+        let encoded = match &action {
+            Action::Send { msg, .. } | Action::Request { msg, .. } | Action::Respond { msg: Some(msg), .. } => {
+                Some(self.encode(ix, msg))
+            }
+            _ => None,
+        };
+        self.trace.action(ix, &action, encoded);
+        match action {
+            Action::Dial { dial, peer, addrs } => self.act_dial(ix, dial, peer, &addrs),
+            Action::Disconnect { peer, why: _ } => {
+                if let Some(peer) = self.find(&peer) {
+                    self.disconnect(ix, peer);
+                }
+            }
+            Action::Send { peer, msg, class: _ } => self.act_send(ix, peer, msg),
+            Action::Request { id, peer, msg } => self.act_request(ix, id, peer, msg),
+            Action::Respond { token, msg } => self.act_respond(ix, token, msg),
+            Action::Store { op, request } => self.act_store(ix, op, request),
+            Action::Verify { job, checks } => {
+                let ok = self.verifier.all_hold(&checks);
+                let at = self.now + SIGNATURE_TIME * checks.len() as u64;
+                self.schedule_input(at, ix, Input::Verified { job, ok });
+            }
+            Action::Sign { job, key, bytes } => {
+                let host = &self.hosts[ix as usize];
+                let pair = match key {
+                    SigningKey::Node => Some(&host.node_key),
+                    SigningKey::Publisher => host.publishing.as_ref().map(|publishing| &publishing.key),
+                };
+                let signature = pair.map(|pair| pair.sign(&bytes));
+                self.schedule_input(self.now + SIGNATURE_TIME, ix, Input::Signed { job, signature });
+            }
+            Action::Hash { job, data } => {
+                let digest = Digest::of(&data);
+                let at = self.now + 1 + data.len() as u64 / HASH_RATE;
+                self.schedule_input(at, ix, Input::Hashed { job, digest });
+            }
+            Action::SetServerMode(on) => self.set_server_mode(ix, on),
+            Action::Emit(event) => self.emitted.push_back((ix, event)),
+        }
+    }
+
+    /// Encodes a message into the scratch buffer, counts it and returns its hash.
+    fn encode(&mut self, ix: NodeIx, msg: &Message) -> u64 {
+        let protocol = msg.protocol();
+        self.scratch.clear();
+        msg.encode_into(&mut self.scratch);
+        let len = self.scratch.len();
+        self.traffic.count(protocol, len);
+        self.frames.judge(len <= protocol.max_frame(), || format!("node {ix} sends {len} bytes of {protocol:?}"));
+        if self.wire {
+            let decoded = Message::decode(protocol, Bytes::copy_from_slice(&self.scratch));
+            assert_eq!(decoded.as_ref(), Ok(msg), "a message does not survive its codec");
+        }
+        xxh3_64(&self.scratch)
+    }
+
+    fn act_dial(
+        &mut self,
+        ix: NodeIx,
+        dial: registry_core::id::DialId,
+        peer: Option<PeerId>,
+        addrs: &[multiaddr::Multiaddr],
+    ) {
+        let target = addrs.iter().filter_map(node_at).find(|target| *target < self.len());
+        match target {
+            None => self.fail_dial(self.now + 1_000, ix, dial, DialError::Unreachable),
+            Some(target) if target == ix => self.fail_dial(self.now + 1_000, ix, dial, DialError::Refused),
+            Some(target) if peer.is_some_and(|peer| self.hosts[target as usize].local.id != peer) => {
+                self.fail_dial(self.now + self.net.rtt(ix, target), ix, dial, DialError::WrongPeer);
+            }
+            Some(target) => self.dial(ix, target, dial, peer.is_none()),
+        }
+    }
+
+    fn act_send(&mut self, ix: NodeIx, peer: PeerId, msg: Message) {
+        let Some((to, conn)) = self.open_link(ix, &peer) else { return };
+        let stream = match msg.protocol() {
+            Protocol::Gossip => Some(0),
+            Protocol::Bitswap => Some(1),
+            Protocol::Kad | Protocol::Registry => None,
+        };
+        let at = self.arrival(ix, to, stream);
+        if self.is_lost(ix) {
+            self.hosts[ix as usize].seq += 1;
+            self.fired.lost_messages += 1;
+            return;
+        }
+        let payload = match stream {
+            Some(_) => Payload::OneWay { conn, msg },
+            None => Payload::Ask { conn, id: None, msg },
+        };
+        self.schedule(at, Class::Network, to, ix, payload);
+    }
+
+    fn act_request(&mut self, ix: NodeIx, id: RequestId, peer: PeerId, msg: Message) {
+        let Some((to, conn)) = self.open_link(ix, &peer) else {
+            self.at_once.push_back((ix, Input::RequestFailed { id, why: RequestError::Disconnected }));
+            return;
+        };
+        let host = &mut self.hosts[ix as usize];
+        host.pending.insert(id, to);
+        let life = host.life;
+        self.waiting.push_back(Waiting { at: self.now + REQUEST_TIMEOUT, node: ix, life, id });
+        let at = self.arrival(ix, to, None);
+        if self.is_lost(ix) {
+            self.lose_request(ix, to, conn, id);
+        } else {
+            self.schedule(at, Class::Network, to, ix, Payload::Ask { conn, id: Some(id), msg });
+        }
+    }
+
+    /// A lost request is a stream that was reset, or in one of four cases one that hangs.
+    fn lose_request(&mut self, ix: NodeIx, to: NodeIx, conn: u64, id: RequestId) {
+        let host = &mut self.hosts[ix as usize];
+        host.seq += 1;
+        self.fired.lost_requests += 1;
+        let hangs = scale(draw(self.seed, Domain::LossKind, u64::from(ix), host.seq), 4) == 0;
+        if !hangs {
+            let at = self.now + self.net.rtt(ix, to);
+            let result = Err(RequestError::Reset);
+            self.schedule(at, Class::Network, ix, to, Payload::Answer { conn, id, result });
+        }
+    }
+
+    fn act_respond(&mut self, ix: NodeIx, token: Token, msg: Option<Message>) {
+        let Some(inbound) = self.hosts[ix as usize].tokens.remove(&token) else { return };
+        let Inbound { peer, conn, id: Some(id) } = inbound else { return };
+        if !self.is_linked(ix, peer, conn) {
+            return;
+        }
+        let at = self.arrival(ix, peer, None);
+        let result = if msg.is_some() && self.is_lost(ix) {
+            self.fired.lost_requests += 1;
+            Err(RequestError::Reset)
+        } else {
+            msg.ok_or(RequestError::Reset)
+        };
+        self.schedule(at, Class::Network, peer, ix, Payload::Answer { conn, id, result });
+    }
+
+    fn act_store(&mut self, ix: NodeIx, op: StoreId, request: StoreRequest) {
+        let host = &mut self.hosts[ix as usize];
+        let latency = Disk::latency(&request, draw(self.seed, Domain::Disk, u64::from(ix), host.seq));
+        let at = host.disk.submit(self.now, latency, op, request);
+        let life = host.life;
+        self.schedule(at, Class::Local, ix, ix, Payload::StoreReady { life });
+    }
+
+    pub(super) fn store_ready(&mut self, ix: NodeIx, life: u32) {
+        let host = &mut self.hosts[ix as usize];
+        if host.life == life
+            && let Some((op, result)) = host.disk.answer()
+        {
+            self.input(ix, Input::Stored { op, result });
+        }
+    }
+
+    pub(super) fn one_way_arrives(&mut self, from: NodeIx, to: NodeIx, conn: u64, msg: Message) {
+        if self.is_linked(to, from, conn) {
+            let peer = self.hosts[from as usize].local.id;
+            self.input(to, Input::Received { peer, msg });
+        }
+    }
+
+    pub(super) fn ask_arrives(&mut self, from: NodeIx, to: NodeIx, conn: u64, id: Option<RequestId>, msg: Message) {
+        if !self.is_linked(to, from, conn) {
+            return;
+        }
+        if msg.protocol() == Protocol::Kad && !self.hosts[to as usize].server {
+            if let Some(id) = id {
+                let at = self.arrival(to, from, None);
+                let result = Err(RequestError::Unsupported);
+                self.schedule(at, Class::Network, from, to, Payload::Answer { conn, id, result });
+            }
+            return;
+        }
+        let token = self.next_token(to);
+        self.hosts[to as usize].tokens.insert(token, Inbound { peer: from, conn, id });
+        let peer = self.hosts[from as usize].local.id;
+        self.input(to, Input::Request { peer, token, msg });
+    }
+
+    pub(super) fn answer_arrives(
+        &mut self,
+        from: NodeIx,
+        to: NodeIx,
+        conn: u64,
+        id: RequestId,
+        result: Result<Message, RequestError>,
+    ) {
+        if !self.is_linked(to, from, conn) || self.hosts[to as usize].pending.remove(&id).is_none() {
+            return;
+        }
+        self.input(
+            to,
+            match result {
+                Ok(msg) => Input::Response { id, msg },
+                Err(why) => Input::RequestFailed { id, why },
+            },
+        );
+    }
+
+    fn open_link(&self, ix: NodeIx, peer: &PeerId) -> Option<(NodeIx, u64)> {
+        let to = self.find(peer)?;
+        let link = self.hosts[ix as usize].links.get(&to).filter(|link| link.up)?;
+        Some((to, link.conn))
+    }
+
+    /// When what `ix` sends now reaches a linked peer.
+    fn arrival(&mut self, ix: NodeIx, to: NodeIx, stream: Option<usize>) -> u64 {
+        let host = &mut self.hosts[ix as usize];
+        let at = self.now + self.net.delay(ix, to, host.seq);
+        host.links.get_mut(&to).map_or(at, |link| link.arrival(at, stream))
+    }
+
+    /// Is the next message of this node lost?
+    fn is_lost(&self, ix: NodeIx) -> bool {
+        self.loss_ppm > 0
+            && scale(draw(self.seed, Domain::Loss, u64::from(ix), self.hosts[ix as usize].seq), 1_000_000)
+                < self.loss_ppm
+    }
+}

@@ -1,0 +1,147 @@
+//! One virtual machine: a node when it runs, and what outlives it.
+
+use std::collections::BTreeMap;
+
+use multiaddr::Multiaddr;
+use registry_core::id::{RequestId, Token};
+use registry_core::input::{GossipVersion, Identity, ProtocolSet};
+use registry_core::{LocalPeer, Node, PeerId};
+
+use super::NodeIx;
+use crate::crypto::KeyPair;
+use crate::disk::Disk;
+use crate::net::{Link, ephemeral_addr, listen_addr};
+use crate::scenario::Scenario;
+
+/// How a machine without a running node looks from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Down {
+    /// The process is gone: connections are reset, dials refused.
+    Refusing,
+    /// The machine is gone: connections hang until noticed, dials time out.
+    Silent,
+}
+
+/// Whether and as whom a host signs packages.
+#[derive(Clone, Debug)]
+pub struct Publishing {
+    /// The publisher's present key.
+    pub key: KeyPair,
+}
+
+/// A peer's request that this node has not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inbound {
+    pub(super) peer: NodeIx,
+    pub(super) conn: u64,
+    /// `None` when nobody waits for the answer.
+    pub(super) id: Option<RequestId>,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Host {
+    pub(super) node: Option<Box<Node>>,
+    /// Counts starts; what belongs to an earlier life is dropped.
+    pub(super) life: u32,
+    pub(super) down: Down,
+    pub(super) local: LocalPeer,
+    pub(super) node_key: KeyPair,
+    pub(super) publishing: Option<Publishing>,
+    pub(super) addr: Multiaddr,
+    pub(super) ephemeral: Multiaddr,
+    pub(super) disk: Disk,
+    pub(super) links: BTreeMap<NodeIx, Link>,
+    /// Own requests without an answer, and whom they went to.
+    pub(super) pending: BTreeMap<RequestId, NodeIx>,
+    pub(super) tokens: BTreeMap<Token, Inbound>,
+    pub(super) next_token: u64,
+    /// Counts the events this node has caused.
+    pub(super) seq: u64,
+    pub(super) wake_at: Option<u64>,
+    pub(super) wake_queued: Option<u64>,
+    pub(super) backlog_wakes: u32,
+    /// Advertises the DHT protocol.
+    pub(super) server: bool,
+}
+
+impl Host {
+    pub(super) fn new(scenario: &Scenario, ix: NodeIx, publishes: bool) -> Self {
+        let node_key = KeyPair::derive(scenario.seed, "node-key", ix);
+        let publishing =
+            publishes.then(|| Publishing { key: KeyPair::derive(scenario.seed, "publisher-key", ix) });
+        let local = LocalPeer {
+            id: node_key.peer_id(),
+            public_key: node_key.public_protobuf(),
+            publisher: publishing.as_ref().map(|_| unimplemented!()),
+        };
+        Self {
+            node: None,
+            life: 0,
+            down: Down::Refusing,
+            local,
+            node_key,
+            publishing,
+            addr: listen_addr(ix),
+            ephemeral: ephemeral_addr(ix),
+            disk: Disk::default(),
+            links: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            next_token: 0,
+            seq: 0,
+            wake_at: None,
+            wake_queued: None,
+            backlog_wakes: 0,
+            server: false,
+        }
+    }
+
+    /// It runs.
+    pub fn is_up(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// It runs and advertises the DHT protocol.
+    pub fn is_server(&self) -> bool {
+        self.is_up() && self.server
+    }
+
+    /// How often it was started before.
+    pub fn life(&self) -> u32 {
+        self.life
+    }
+
+    /// The node's peer id.
+    pub fn peer_id(&self) -> PeerId {
+        self.local.id
+    }
+
+    /// The public side of its identities.
+    pub fn local(&self) -> &LocalPeer {
+        &self.local
+    }
+
+    /// Its disk.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// Open connections, by the peer's number.
+    pub fn peers(&self) -> impl ExactSizeIterator<Item = NodeIx> + '_ {
+        self.links.keys().copied()
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            protocols: ProtocolSet {
+                kad: self.server,
+                gossip: Some(GossipVersion::V1_2),
+                bitswap: true,
+                registry: true,
+            },
+            agent: "wharf-sim".into(),
+            listen_addrs: vec![self.addr.clone()],
+        }
+    }
+}

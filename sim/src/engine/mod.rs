@@ -1,0 +1,500 @@
+//! The engine: virtual nodes, virtual time, and the events between them.
+
+mod act;
+mod host;
+mod links;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use registry_core::action::Action;
+use registry_core::command::{Command, CommandError};
+use registry_core::event::Event;
+use registry_core::id::{OpId, RequestId, Token};
+use registry_core::input::{Input, RequestError};
+use registry_core::{Config, Instant, Message, Node, PeerId, Start, UnixTime, WakeReason};
+
+use crate::checks::Check;
+use crate::crypto::Verifier;
+use crate::mix::{Domain, LookupTable, draw, node_seed, scale};
+use crate::net::{Net, listen_addr};
+use crate::queue::{Class, Key, Queue};
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+
+pub use act::Traffic;
+use host::Host;
+pub use host::{Down, Publishing};
+
+/// A node's number: its place in the engine's table.
+pub type NodeIx = u32;
+
+/// The engine itself as the cause of an event.
+const ENGINE: u32 = u32::MAX;
+/// The wall clock at the start of every run: 2026-01-01.
+const EPOCH: UnixTime = UnixTime::from_secs(1_767_225_600);
+/// The shell gives up on a request after this, in microseconds.
+const REQUEST_TIMEOUT: u64 = 30_000_000;
+/// A node may say so often in a row that it is working off a backlog.
+const MAX_BACKLOG_WAKES: u32 = 100_000;
+
+/// What waits in the queue.
+#[derive(Debug)]
+enum Payload {
+    Timer(u64),
+    Boot,
+    Wake,
+    Input { life: u32, input: Box<Input> },
+    StoreReady { life: u32 },
+    Dial(links::Dial),
+    Established { conn: u64 },
+    Identify { conn: u64 },
+    Hangup { conn: u64 },
+    OneWay { conn: u64, msg: Message },
+    /// Without an id: a one-way message on a stream of its own.
+    Ask { conn: u64, id: Option<RequestId>, msg: Message },
+    Answer { conn: u64, id: RequestId, result: Result<Message, RequestError> },
+}
+
+/// What `step` did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// A timer of the workload is due.
+    Timer(u64),
+    /// Something happened at a node.
+    Node(NodeIx),
+    /// Nothing that anybody sees.
+    Nothing,
+}
+
+/// A request the shell still waits for.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    at: u64,
+    node: NodeIx,
+    life: u32,
+    id: RequestId,
+}
+
+/// Faults planted on purpose, to see that a check finds them.
+#[derive(Default)]
+pub struct Planted {
+    /// Replaces a node's action by others.
+    #[allow(clippy::type_complexity)]
+    pub action: Option<Box<dyn FnMut(NodeIx, Action) -> Vec<Action>>>,
+    /// This node's timeouts do not reach it.
+    pub deaf: Option<NodeIx>,
+}
+
+/// Counts of what was injected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct Fired {
+    /// One-way messages lost.
+    pub lost_messages: u64,
+    /// Requests and answers lost.
+    pub lost_requests: u64,
+    /// Connections reset.
+    pub resets: u64,
+    /// Nodes crashed.
+    pub crashes: u64,
+    /// Nodes started again.
+    pub restarts: u64,
+    /// Unanswered disk requests at a crash.
+    pub lost_writes: u64,
+    /// Spurious timeouts.
+    pub spurious_timeouts: u64,
+}
+
+/// A network of virtual nodes.
+pub struct World {
+    seed: u64,
+    wire: bool,
+    spurious: bool,
+    config: Arc<Config>,
+    net: Net,
+    now: u64,
+    seq: u64,
+    queue: Queue<Payload>,
+    /// Told to nodes before the step ends: the consequences of a broken connection.
+    at_once: VecDeque<(NodeIx, Input)>,
+    hosts: Vec<Host>,
+    by_peer: LookupTable<PeerId, NodeIx>,
+    waiting: VecDeque<Waiting>,
+    next_conn: u64,
+    loss_ppm: u64,
+    verifier: Verifier,
+    trace: Trace,
+    scratch: Vec<u8>,
+    last_message: Option<(Message, u64, usize)>,
+    emitted: VecDeque<(NodeIx, Event)>,
+    planted: Planted,
+    events: u64,
+    traffic: Traffic,
+    fired: Fired,
+    spin: Check,
+    frames: Check,
+}
+
+impl World {
+    /// All nodes of a scenario, none of them started; those in `publishers` can publish.
+    pub fn new(scenario: &Scenario, publishers: &[NodeIx]) -> Self {
+        let hosts: Vec<Host> =
+            (0..scenario.nodes).map(|ix| Host::new(scenario, ix, publishers.contains(&ix))).collect();
+        Self {
+            seed: scenario.seed,
+            wire: scenario.wire,
+            spurious: scenario.spurious,
+            config: Arc::clone(&scenario.config),
+            net: Net::new(scenario.seed, scenario.rtt_ms.map(|ms| ms * 1_000)),
+            now: 0,
+            seq: 0,
+            queue: Queue::default(),
+            at_once: VecDeque::new(),
+            by_peer: (0..).zip(&hosts).map(|(ix, host)| (host.local.id, ix)).collect(),
+            hosts,
+            waiting: VecDeque::new(),
+            next_conn: 0,
+            loss_ppm: 0,
+            verifier: Verifier::default(),
+            trace: Trace::default(),
+            scratch: Vec::new(),
+            last_message: None,
+            emitted: VecDeque::new(),
+            planted: Planted::default(),
+            events: 0,
+            traffic: Traffic::default(),
+            fired: Fired::default(),
+            spin: Check::new("no-spinning"),
+            frames: Check::new("frames-within-limits"),
+        }
+    }
+
+    /// Microseconds since the start.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Events so far.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// The digest so far.
+    pub fn digest(&self) -> u64 {
+        self.trace.digest()
+    }
+
+    /// What was sent.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// What was injected.
+    pub fn fired(&self) -> Fired {
+        self.fired
+    }
+
+    /// The engine's own checks.
+    pub fn checks(&self) -> [Check; 2] {
+        [self.spin.clone(), self.frames.clone()]
+    }
+
+    /// Nodes, running or not.
+    pub fn len(&self) -> NodeIx {
+        self.hosts.len() as NodeIx
+    }
+
+    /// There is no node.
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// A running node.
+    pub fn node(&self, ix: NodeIx) -> Option<&Node> {
+        self.hosts[ix as usize].node.as_deref()
+    }
+
+    /// The host of a node: its identity, its disk, its connections.
+    pub fn host(&self, ix: NodeIx) -> &Host {
+        &self.hosts[ix as usize]
+    }
+
+    /// The node of a peer id.
+    pub fn find(&self, peer: &PeerId) -> Option<NodeIx> {
+        self.by_peer.get(peer).copied()
+    }
+
+    /// Puts a block on a node's disk, as a shell does before it asks for a publish.
+    pub fn put_block(&mut self, ix: NodeIx, digest: registry_core::Digest, data: Bytes) {
+        self.hosts[ix as usize].disk.put(digest, data);
+    }
+
+    /// Plants faults.
+    pub fn plant(&mut self, planted: Planted) {
+        self.planted = planted;
+    }
+
+    /// From now on, so many of a million messages and requests are lost.
+    pub fn set_loss(&mut self, ppm: u64) {
+        self.loss_ppm = ppm;
+    }
+
+    /// `step` will return this timer at its time.
+    pub fn schedule_timer(&mut self, at: u64, timer: u64) {
+        self.schedule(at, Class::Scenario, 0, ENGINE, Payload::Timer(timer));
+    }
+
+    /// Starts a node that is not running, at a time.
+    pub fn schedule_boot(&mut self, at: u64, ix: NodeIx) {
+        self.schedule(at, Class::Scenario, ix, ENGINE, Payload::Boot);
+    }
+
+    /// Asks something of a running node.
+    ///
+    /// # Errors
+    /// Whatever the node says; `NotReady` when it is not running.
+    pub fn command(&mut self, ix: NodeIx, command: Command) -> Result<OpId, CommandError> {
+        let now = self.instant();
+        let node = self.hosts[ix as usize].node.as_mut().ok_or(CommandError::NotReady)?;
+        let result = node.command(now, command);
+        self.drain(ix);
+        self.settle();
+        result
+    }
+
+    /// What nodes have told their applications since the last call.
+    pub fn take_emitted(&mut self) -> Option<(NodeIx, Event)> {
+        self.emitted.pop_front()
+    }
+
+    /// Takes the next event that is not later than `until`; `None` when there is none.
+    pub fn step(&mut self, until: u64) -> Option<Step> {
+        let next = self.queue.next_at();
+        if let Some(waiting) = self.waiting.front().copied()
+            && waiting.at <= until
+            && next.is_none_or(|next| waiting.at <= next)
+        {
+            self.waiting.pop_front();
+            return Some(self.expire(waiting));
+        }
+        next.filter(|next| *next <= until)?;
+        let (key, payload) = self.queue.pop()?;
+        assert!(key.at >= self.now, "an event lies in the past: {key:?} at {}", self.now);
+        let step = self.happen(key, payload);
+        self.settle();
+        if self.spurious {
+            self.spurious_timeout();
+        }
+        Some(step)
+    }
+
+    fn happen(&mut self, key: Key, payload: Payload) -> Step {
+        if matches!(payload, Payload::Wake) && !self.wake_is_due(key) {
+            return Step::Nothing;
+        }
+        self.now = key.at;
+        self.events += 1;
+        self.trace.event(&key);
+        let (to, from) = (key.to, key.from);
+        match payload {
+            Payload::Timer(timer) => return Step::Timer(timer),
+            Payload::Boot => self.boot(to),
+            Payload::Wake => self.wake(to),
+            Payload::Input { life, input } => {
+                if self.hosts[to as usize].life == life {
+                    self.input(to, *input);
+                }
+            }
+            Payload::StoreReady { life } => self.store_ready(to, life),
+            Payload::Dial(dial) => self.dial_arrives(from, to, dial),
+            Payload::Established { conn } => self.established(from, to, conn),
+            Payload::Identify { conn } => self.identify(from, to, conn),
+            Payload::Hangup { conn } => self.close_side(to, from, conn),
+            Payload::OneWay { conn, msg } => self.one_way_arrives(from, to, conn, msg),
+            Payload::Ask { conn, id, msg } => self.ask_arrives(from, to, conn, id, msg),
+            Payload::Answer { conn, id, result } => self.answer_arrives(from, to, conn, id, result),
+        }
+        Step::Node(to)
+    }
+
+    /// Starts a node: recovery of its disk, its address, and the bootstrap node to dial.
+    fn boot(&mut self, ix: NodeIx) {
+        let start = Start { now: self.instant(), unix: EPOCH + registry_core::Duration::from_micros(self.now) };
+        let host = &mut self.hosts[ix as usize];
+        if host.node.is_some() {
+            return;
+        }
+        if host.life > 0 {
+            self.fired.restarts += 1;
+        }
+        let seed = node_seed(self.seed, ix, host.life);
+        host.node = Some(Box::new(Node::new(Arc::clone(&self.config), host.local.clone(), seed, start)));
+        host.server = self.config.kad.server;
+        let batches = host.disk.recovery();
+        batches.into_iter().for_each(|rows| self.input(ix, Input::Recovered(rows)));
+        self.input(ix, Input::RecoveryDone);
+        self.input(ix, Input::LocalAddr { addr: listen_addr(ix), up: true });
+        if ix != 0 {
+            let accepted = self.command(ix, Command::Bootstrap(vec![listen_addr(0)]));
+            assert!(accepted.is_ok(), "a ready node takes bootstrap addresses: {accepted:?}");
+        }
+    }
+
+    /// Ends a running node without warning; its disk remains.
+    pub fn crash(&mut self, ix: NodeIx, down: Down) {
+        let life = u64::from(self.hosts[ix as usize].life);
+        if self.hosts[ix as usize].node.take().is_none() {
+            return;
+        }
+        self.fired.crashes += 1;
+        self.cut_off(ix, down);
+        let host = &mut self.hosts[ix as usize];
+        host.life += 1;
+        host.down = down;
+        host.wake_at = None;
+        host.pending.clear();
+        host.tokens.clear();
+        let unanswered = host.disk.unanswered();
+        let survivors = scale(draw(self.seed, Domain::Torn, u64::from(ix), life), unanswered as u64 + 1);
+        self.fired.lost_writes += unanswered as u64 - survivors;
+        host.disk.crash(survivors as usize);
+        self.settle();
+    }
+
+    fn input(&mut self, ix: NodeIx, input: Input) {
+        let now = self.instant();
+        if let Some(node) = &mut self.hosts[ix as usize].node {
+            node.handle_input(now, input);
+            self.drain(ix);
+        }
+    }
+
+    /// Tells nodes what must be told before anything else happens.
+    fn settle(&mut self) {
+        while let Some((ix, input)) = self.at_once.pop_front() {
+            self.input(ix, input);
+        }
+    }
+
+    fn drain(&mut self, ix: NodeIx) {
+        while let Some(action) = self.hosts[ix as usize].node.as_mut().and_then(|node| node.poll_action()) {
+            match &mut self.planted.action {
+                None => self.act(ix, action),
+                Some(plant) => plant(ix, action).into_iter().for_each(|action| self.act(ix, action)),
+            }
+        }
+        self.rearm(ix);
+    }
+
+    /// One wake per node waits in the queue; it is moved on when the node wants a later one by then.
+    fn rearm(&mut self, ix: NodeIx) {
+        let earliest = self.now + 1;
+        let host = &mut self.hosts[ix as usize];
+        let Some(node) = &host.node else { return };
+        host.wake_at = node.poll_timeout().map(|wake| wake.at.as_micros().max(earliest));
+        if let Some(at) = host.wake_at
+            && host.wake_queued.is_none_or(|queued| at < queued)
+        {
+            host.wake_queued = Some(at);
+            self.queue.push(wake_key(ix, at), Payload::Wake);
+        }
+    }
+
+    fn wake_is_due(&mut self, key: Key) -> bool {
+        let host = &mut self.hosts[key.to as usize];
+        if host.wake_queued != Some(key.at) {
+            return false;
+        }
+        host.wake_queued = None;
+        match host.wake_at {
+            None => false,
+            Some(at) if at > key.at => {
+                host.wake_queued = Some(at);
+                self.queue.push(wake_key(key.to, at), Payload::Wake);
+                false
+            }
+            Some(_) => true,
+        }
+    }
+
+    fn wake(&mut self, ix: NodeIx) {
+        let now = self.instant();
+        let deaf = self.planted.deaf == Some(ix);
+        let Some(node) = &mut self.hosts[ix as usize].node else { return };
+        if !deaf {
+            node.handle_timeout(now);
+        }
+        self.drain(ix);
+        self.check_spin(ix, now);
+    }
+
+    /// After a timeout the next wake is later, or works off a backlog that ends.
+    fn check_spin(&mut self, ix: NodeIx, now: Instant) {
+        let host = &mut self.hosts[ix as usize];
+        let next = host.node.as_ref().and_then(|node| node.poll_timeout()).filter(|wake| wake.at <= now);
+        host.backlog_wakes = match next {
+            Some(wake) if wake.why == WakeReason::Backlog => host.backlog_wakes + 1,
+            _ => 0,
+        };
+        let spins = next.is_some_and(|wake| wake.why != WakeReason::Backlog) || host.backlog_wakes > MAX_BACKLOG_WAKES;
+        self.spin.judge(!spins, || format!("node {ix} at {now:?} wants {next:?}"));
+    }
+
+    fn spurious_timeout(&mut self) {
+        let now = self.instant();
+        let bits = draw(self.seed, Domain::Spurious, 0, self.events);
+        let ix = scale(bits, self.hosts.len() as u64) as NodeIx;
+        let host = &mut self.hosts[ix as usize];
+        let due = host.wake_at.is_some_and(|at| at <= self.now);
+        if let Some(node) = host.node.as_mut().filter(|_| !due) {
+            node.handle_timeout(now);
+            self.fired.spurious_timeouts += 1;
+            self.drain(ix);
+        }
+    }
+
+    fn expire(&mut self, waiting: Waiting) -> Step {
+        let host = &mut self.hosts[waiting.node as usize];
+        if host.life != waiting.life || host.pending.remove(&waiting.id).is_none() {
+            return Step::Nothing;
+        }
+        self.now = waiting.at;
+        self.events += 1;
+        let seq = waiting.id.0;
+        self.trace.event(&Key { at: waiting.at, class: Class::Local, to: waiting.node, from: waiting.node, seq });
+        self.input(waiting.node, Input::RequestFailed { id: waiting.id, why: RequestError::Timeout });
+        self.settle();
+        Step::Node(waiting.node)
+    }
+
+    fn schedule(&mut self, at: u64, class: Class, to: NodeIx, from: u32, payload: Payload) {
+        let counter = match self.hosts.get_mut(from as usize) {
+            Some(host) => &mut host.seq,
+            None => &mut self.seq,
+        };
+        *counter += 1;
+        let key = Key { at: at.max(self.now), class, to, from, seq: *counter };
+        self.queue.push(key, payload);
+    }
+
+    /// An input that only this life of the node will see.
+    fn schedule_input(&mut self, at: u64, ix: NodeIx, input: Input) {
+        let life = self.hosts[ix as usize].life;
+        self.schedule(at, Class::Local, ix, ix, Payload::Input { life, input: Box::new(input) });
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::from_micros(self.now)
+    }
+
+    fn next_token(&mut self, ix: NodeIx) -> Token {
+        let host = &mut self.hosts[ix as usize];
+        host.next_token += 1;
+        Token(host.next_token)
+    }
+}
+
+fn wake_key(ix: NodeIx, at: u64) -> Key {
+    Key { at, class: Class::Wake, to: ix, from: ix, seq: 0 }
+}

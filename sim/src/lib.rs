@@ -1,0 +1,23 @@
+//! The virtual network: thousands of [`registry_core::Node`]s in one thread, under virtual time and injected failures, with
+//! checkers that watch what they do.
+//!
+//! Two runs of one scenario are the same, event by event: time is integer microseconds, events are ordered by
+//! (time, class, destination, source, per-source counter) and never by insertion, and every random choice is a function of
+//! (seed, domain, node, counter). The digest of a run covers every event key and every action's encoded bytes.
+
+pub mod checks;
+pub mod crypto;
+pub mod disk;
+pub mod engine;
+pub mod mix;
+pub mod net;
+pub mod queue;
+pub mod report;
+pub mod scenario;
+pub mod trace;
+pub mod workload;
+
+pub use engine::{NodeIx, World};
+pub use report::{Report, Verdict};
+pub use scenario::Scenario;
+pub use workload::run;

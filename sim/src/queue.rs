@@ -1,0 +1,115 @@
+//! The event queue: a binary heap of keys beside a slab of what happens.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// What an event is, in the order in which events of one microsecond happen.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Class {
+    /// The scenario acts: a timer of the workload, a start, a crash.
+    Scenario,
+    /// Something arrives from another node.
+    Network,
+    /// Something local is done: a write, a signature.
+    Local,
+    /// A node's timeout.
+    Wake,
+}
+
+/// The place of an event in the run: independent of when it was scheduled.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Key {
+    /// Microseconds since the start of the run.
+    pub at: u64,
+    /// What it is.
+    pub class: Class,
+    /// Where it happens.
+    pub to: u32,
+    /// Who caused it.
+    pub from: u32,
+    /// Counts what `from` has caused.
+    pub seq: u64,
+}
+
+/// Events in the order of their keys.
+#[derive(Debug)]
+pub struct Queue<T> {
+    heap: BinaryHeap<Reverse<(Key, u32)>>,
+    slab: Vec<Option<T>>,
+    free: Vec<u32>,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { heap: BinaryHeap::new(), slab: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Queue<T> {
+    /// Adds an event.
+    pub fn push(&mut self, key: Key, event: T) {
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slab[slot as usize] = Some(event);
+                slot
+            }
+            None => {
+                self.slab.push(Some(event));
+                u32::try_from(self.slab.len() - 1).expect("fewer than 2^32 pending events")
+            }
+        };
+        self.heap.push(Reverse((key, slot)));
+    }
+
+    /// When the next event happens.
+    pub fn next_at(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((key, _))| key.at)
+    }
+
+    /// Takes the next event.
+    pub fn pop(&mut self) -> Option<(Key, T)> {
+        let Reverse((key, slot)) = self.heap.pop()?;
+        self.free.push(slot);
+        let event = self.slab[slot as usize].take().expect("a queued key owns its slot");
+        Some((key, event))
+    }
+
+    /// Pending events.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Nothing is pending.
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_is_by_key_whatever_the_order_of_insertion() {
+        let key = |at, class, to, from, seq| Key { at, class, to, from, seq };
+        let sorted = [
+            key(1, Class::Wake, 9, 9, 0),
+            key(2, Class::Scenario, 3, 0, 7),
+            key(2, Class::Network, 1, 5, 2),
+            key(2, Class::Network, 2, 1, 1),
+            key(2, Class::Network, 2, 1, 2),
+            key(2, Class::Network, 2, 4, 0),
+        ];
+        for rotation in 0..sorted.len() {
+            let mut queue = Queue::default();
+            for at in 0..sorted.len() {
+                let key = sorted[(at + rotation) % sorted.len()];
+                queue.push(key, key.seq);
+            }
+            let popped: Vec<Key> = std::iter::from_fn(|| queue.pop()).map(|(key, _)| key).collect();
+            assert_eq!(popped, sorted);
+            assert!(queue.is_empty());
+        }
+    }
+}

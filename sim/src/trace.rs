@@ -1,0 +1,290 @@
+//! The digest of a run: a 64-bit mix of every event key and every action's encoded bytes.
+
+use registry_core::action::{Action, StoreRequest, Write};
+use registry_core::command::FoundPeers;
+use registry_core::event::{DhtResult, Event, Stage};
+use registry_core::search::SearchPage;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::mix::mix;
+use crate::queue::Key;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct Trace {
+    state: u64,
+    scratch: Vec<u8>,
+}
+
+impl Trace {
+    /// An event happens.
+    pub fn event(&mut self, key: &Key) {
+        self.word(key.at);
+        self.word((key.class as u64) << 32 | u64::from(key.to));
+        self.word(u64::from(key.from) << 40 ^ key.seq);
+    }
+
+    /// A node asks for something; `message` is the hash of the encoded message in it.
+    pub fn action(&mut self, node: u32, action: &Action, message: Option<u64>) {
+        self.scratch.clear();
+        encode_action(action, &mut self.scratch);
+        let hash = xxh3_64(&self.scratch);
+        self.word(u64::from(node) << 32 ^ hash);
+        if let Some(hash) = message {
+            self.word(hash);
+        }
+    }
+
+    /// The digest so far.
+    pub fn digest(&self) -> u64 {
+        self.state
+    }
+
+    fn word(&mut self, word: u64) {
+        self.state = mix(self.state.rotate_left(5) ^ word.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    }
+}
+
+/// Appends an unambiguous encoding of everything in an action but its message.
+fn encode_action(action: &Action, out: &mut Vec<u8>) {
+    match action {
+        Action::Dial { dial, peer, addrs } => {
+            head(out, 0, dial.0);
+            bytes(out, peer.as_ref().map_or(&[], |peer| peer.as_bytes()));
+            addrs.iter().for_each(|addr| bytes(out, addr.as_ref()));
+        }
+        Action::Disconnect { peer, why } => {
+            head(out, 1, *why as u64);
+            bytes(out, peer.as_bytes());
+        }
+        Action::Send { peer, msg: _, class } => {
+            head(out, 2, *class as u64);
+            bytes(out, peer.as_bytes());
+        }
+        Action::Request { id, peer, msg: _ } => {
+            head(out, 3, id.0);
+            bytes(out, peer.as_bytes());
+        }
+        Action::Respond { token, msg: _ } => head(out, 4, token.0),
+        Action::Store { op, request } => {
+            head(out, 5, op.0);
+            encode_store(request, out);
+        }
+        Action::Verify { job, checks } => {
+            head(out, 6, job.0);
+            for check in checks {
+                [&check.key, &check.message, &check.signature].into_iter().for_each(|part| bytes(out, part));
+            }
+        }
+        Action::Sign { job, key, bytes: message } => {
+            head(out, 7, job.0);
+            head(out, *key as u8, message.len() as u64);
+            bytes(out, message);
+        }
+        Action::Hash { job, data } => {
+            head(out, 8, job.0);
+            content(out, data);
+        }
+        Action::SetServerMode(on) => head(out, 9, u64::from(*on)),
+        Action::Emit(event) => {
+            head(out, 10, 0);
+            encode_event(event, out);
+        }
+    }
+}
+
+fn encode_store(request: &StoreRequest, out: &mut Vec<u8>) {
+    match request {
+        StoreRequest::Commit(writes) => {
+            head(out, 0, writes.len() as u64);
+            for Write { table, key, value } in writes {
+                head(out, *table as u8, u64::from(value.is_some()));
+                bytes(out, key);
+                bytes(out, value.as_deref().unwrap_or_default());
+            }
+        }
+        StoreRequest::PutBlock { digest, data } => {
+            head(out, 1, 0);
+            bytes(out, &digest.0);
+            content(out, data);
+        }
+        StoreRequest::GetBlock(digest) => {
+            head(out, 2, 0);
+            bytes(out, &digest.0);
+        }
+        StoreRequest::HasBlocks(digests) => {
+            head(out, 3, digests.len() as u64);
+            digests.iter().for_each(|digest| bytes(out, &digest.0));
+        }
+    }
+}
+
+fn encode_event(event: &Event, out: &mut Vec<u8>) {
+    match event {
+        Event::Ready => head(out, 0, 0),
+        Event::PeerUp(peer) => {
+            head(out, 1, 0);
+            bytes(out, peer.as_bytes());
+        }
+        Event::PeerDown(peer) => {
+            head(out, 2, 0);
+            bytes(out, peer.as_bytes());
+        }
+        Event::PeerMisbehaved { peer, offence, banned } => {
+            head(out, 3, u64::from(*banned));
+            bytes(out, peer.as_bytes());
+            bytes(out, format!("{offence:?}").as_bytes());
+        }
+        Event::Progress { op, stage } => {
+            head(out, 4, op.0);
+            encode_stage(*stage, out);
+        }
+        Event::Published { op, release, acks, sent } => {
+            head(out, 5, op.0);
+            head(out, 0, u64::from(*acks) << 32 | u64::from(*sent));
+            bytes(out, &release.statement.0);
+        }
+        Event::SearchDone { op, page } => {
+            head(out, 6, op.0);
+            encode_page(page, out);
+        }
+        Event::Resolved { op, release } => {
+            head(out, 7, op.0);
+            bytes(out, &release.statement.0);
+        }
+        Event::Fetched { op, root, sources } => {
+            head(out, 8, op.0);
+            bytes(out, &root.digest.0);
+            for (peer, count) in sources {
+                head(out, 0, *count);
+                bytes(out, peer.as_bytes());
+            }
+        }
+        Event::Connected { op, peer } => {
+            head(out, 9, op.0);
+            bytes(out, peer.as_bytes());
+        }
+        Event::Dht { op, result } => {
+            head(out, 10, op.0);
+            encode_dht(result, out);
+        }
+        Event::PubsubPublished { op, sent } => {
+            head(out, 11, op.0);
+            head(out, 0, u64::from(*sent));
+        }
+        Event::PubsubMessage { topic, author, data } => {
+            head(out, 12, 0);
+            bytes(out, topic.as_bytes());
+            bytes(out, author.as_bytes());
+            content(out, data);
+        }
+        Event::Update { kind, release } => {
+            head(out, 13, *kind as u64);
+            bytes(out, &release.statement.0);
+        }
+        Event::Failed { op, error } => {
+            head(out, 14, op.0);
+            bytes(out, format!("{error:?}").as_bytes());
+        }
+        Event::StoreFailed(request) => {
+            head(out, 15, 0);
+            encode_store(request, out);
+        }
+    }
+}
+
+fn encode_stage(stage: Stage, out: &mut Vec<u8>) {
+    match stage {
+        Stage::CheckingLog => head(out, 0, 0),
+        Stage::Signed => head(out, 1, 0),
+        Stage::Stored => head(out, 2, 0),
+        Stage::Announcing => head(out, 3, 0),
+        Stage::FindingProviders => head(out, 4, 0),
+        Stage::Fetching { bytes, total, providers } => {
+            head(out, 5, bytes);
+            head(out, 0, total);
+            head(out, 0, u64::from(providers));
+        }
+    }
+}
+
+fn encode_page(page: &SearchPage, out: &mut Vec<u8>) {
+    head(out, u8::from(page.complete), page.hits.len() as u64);
+    for hit in &page.hits {
+        bytes(out, &hit.release.statement.0);
+        head(out, 0, hit.score);
+        for part in &hit.parts {
+            head(out, 1, part.score);
+            bytes(out, part.term.as_bytes());
+            bytes(out, part.field.as_bytes());
+        }
+    }
+}
+
+fn encode_dht(result: &DhtResult, out: &mut Vec<u8>) {
+    match result {
+        DhtResult::Stored { acks } => head(out, 0, u64::from(*acks)),
+        DhtResult::Value(value) => {
+            head(out, 1, 0);
+            content(out, value);
+        }
+        DhtResult::Provided { sent } => head(out, 2, u64::from(*sent)),
+        DhtResult::Stopped => head(out, 3, 0),
+        DhtResult::Peers(peers) => encode_peers(peers, out),
+    }
+}
+
+fn encode_peers(peers: &FoundPeers, out: &mut Vec<u8>) {
+    head(out, 4, peers.len() as u64);
+    for (peer, addrs) in peers {
+        bytes(out, peer.as_bytes());
+        addrs.iter().for_each(|addr| bytes(out, addr.as_ref()));
+    }
+}
+
+fn head(out: &mut Vec<u8>, tag: u8, value: u64) {
+    out.push(tag);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn bytes(out: &mut Vec<u8>, data: &[u8]) {
+    out.extend_from_slice(&(data.len() as u64).to_le_bytes());
+    out.extend_from_slice(data);
+}
+
+/// Long bytes stand in the encoding by their hash.
+fn content(out: &mut Vec<u8>, data: &[u8]) {
+    head(out, 0, data.len() as u64);
+    out.extend_from_slice(&xxh3_64(data).to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Class;
+
+    #[test]
+    fn every_part_of_a_key_and_of_an_action_counts() {
+        let key = Key { at: 1, class: Class::Network, to: 2, from: 3, seq: 4 };
+        let digest = |key: Key, action: Action, message| {
+            let mut trace = Trace::default();
+            trace.event(&key);
+            trace.action(0, &action, message);
+            trace.digest()
+        };
+        let base = digest(key, Action::SetServerMode(true), None);
+        assert_eq!(base, digest(key, Action::SetServerMode(true), None));
+        for other in [
+            Key { at: 2, ..key },
+            Key { class: Class::Local, ..key },
+            Key { to: 3, ..key },
+            Key { from: 2, ..key },
+            Key { seq: 5, ..key },
+        ] {
+            assert_ne!(base, digest(other, Action::SetServerMode(true), None));
+        }
+        assert_ne!(base, digest(key, Action::SetServerMode(false), None));
+        assert_ne!(base, digest(key, Action::SetServerMode(true), Some(1)));
+        assert_ne!(base, digest(key, Action::Emit(Event::Ready), None));
+    }
+}
