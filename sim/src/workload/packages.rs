@@ -1,0 +1,119 @@
+//! What is published: small real contents, packed as a shell packs them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use registry_core::catalog::{Content, Name, NewRelease, PackageSpec, Scheme, Version};
+use registry_core::exchange::unixfs::{Block, DirectoryBuilder, FileBuilder, Tree};
+use registry_core::search::Query;
+use registry_core::{BlockId, Digest, PublisherId};
+
+use crate::engine::{NodeIx, World};
+use crate::mix::stream;
+
+/// One package version of the workload.
+#[derive(Debug)]
+pub(super) struct Package {
+    /// The node that publishes it.
+    pub(super) by: NodeIx,
+    pub(super) publisher: PublisherId,
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) root: BlockId,
+    size: u64,
+    blocks: Vec<Block>,
+    pub(super) acknowledged: bool,
+    pub(super) statement: Option<Digest>,
+    /// Nodes that have its bytes.
+    pub(super) holders: BTreeSet<NodeIx>,
+}
+
+impl Package {
+    /// Number `ix` of a run: every fourth is a further version of the package before it.
+    pub(super) fn new(seed: u64, ix: usize, publishers: &[NodeIx], world: &World) -> Self {
+        let series = ix - ix % 4 / 3;
+        let by = publishers[series % publishers.len()];
+        let publisher = world.host(by).local().publisher.as_ref().expect("it was chosen to publish").id;
+        let (tree, blocks) = content(seed, ix);
+        Self {
+            by,
+            publisher,
+            name: format!("pkg-{series}"),
+            version: format!("1.{}.0", ix - series),
+            root: tree.id,
+            size: tree.size,
+            blocks,
+            acknowledged: false,
+            statement: None,
+            holders: BTreeSet::from([by]),
+        }
+    }
+
+    /// A word that no other package has.
+    pub(super) fn keyword(&self) -> String {
+        format!("series{}", self.name.trim_start_matches("pkg-"))
+    }
+
+    pub(super) fn release(&self) -> NewRelease {
+        NewRelease {
+            name: self.spec().name,
+            version: Version { text: Arc::from(self.version.as_str()), scheme: Scheme::Semver },
+            content: Content::Root { root: self.root, size: self.size },
+            summary: format!("Number {} of a simulated network", self.name),
+            description: "Bytes that travel through virtual wires to see whether they arrive.".into(),
+            keywords: vec![self.keyword(), "simulated".into()],
+            category: "test".into(),
+            tags: vec!["virtual".into()],
+            licence: "MIT".into(),
+            dependencies: Vec::new(),
+        }
+    }
+
+    /// Exactly this version.
+    pub(super) fn spec(&self) -> PackageSpec {
+        PackageSpec {
+            publisher: Some(self.publisher),
+            name: Name::new(&self.name).expect("letters, digits and a hyphen"),
+            version: Some(self.version.clone()),
+        }
+    }
+
+    /// A search that this package answers.
+    pub(super) fn query(&self) -> Query {
+        Query { text: self.keyword(), limit: 10, ..Query::default() }
+    }
+
+    /// Puts its blocks on the publisher's disk.
+    pub(super) fn store(&self, world: &mut World) {
+        for Block { id, data } in &self.blocks {
+            world.put_block(self.by, id.digest, data.clone());
+        }
+    }
+
+    /// Are all its bytes on a node's disk, unaltered?
+    pub(super) fn is_held_by(&self, world: &World, node: NodeIx) -> bool {
+        let disk = world.host(node).disk();
+        self.blocks.iter().all(|Block { id, data }| disk.block(&id.digest) == Some(data))
+    }
+}
+
+/// A directory of one to four files, from tens of bytes to some hundred KiB.
+fn content(seed: u64, ix: usize) -> (Tree, Vec<Block>) {
+    let mut rng = stream(seed, "content", ix as u32, 0);
+    let mut blocks = Vec::new();
+    let mut directory = DirectoryBuilder::new();
+    for file in 0..1 + rng.below(4) {
+        let limit = [64, 1_024, 16_384, 131_072][rng.index(4)];
+        let mut data = vec![0; 16 + rng.index(limit)];
+        rng.fill(&mut data);
+        let mut builder = FileBuilder::new();
+        blocks.extend(builder.push(Bytes::from(data)));
+        let built = builder.finish();
+        blocks.extend(built.blocks);
+        directory.add(format!("file-{file}"), built.tree).expect("the names differ");
+    }
+    let built = directory.finish().expect("four entries fit");
+    blocks.extend(built.blocks);
+    (built.tree, blocks)
+}
