@@ -161,8 +161,15 @@ pub enum DhtResult {
     },
     /// No longer providing.
     Stopped,
-    /// Providers, or the closest servers, or the peer looked for.
+    /// Providers, or the peer looked for.
     Peers(FoundPeers),
+    /// The closest servers that answered, closest first.
+    Closest {
+        /// Which.
+        peers: FoundPeers,
+        /// Steps from this node's own table to the last of them.
+        hops: u32,
+    },
 }
 
 /// Why an operation ended without success. Numbers and addresses say what was tried.

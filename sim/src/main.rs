@@ -82,7 +82,8 @@ impl Run {
 
     /// The whole command, with every value that decides the run.
     fn replay(&self) -> String {
-        let Self { nodes, seed, minutes, loss, rtt, publishes, searches, gets, messages, restarts, wire, json: _ } = self;
+        let Self { nodes, seed, minutes, loss, rtt, publishes, searches, gets, messages, restarts, wire, json: _ } =
+            self;
         let rtt = rtt.map_or(String::new(), |rtt| format!(" --rtt {rtt}"));
         let wire = if *wire { " --wire" } else { "" };
         format!(
@@ -109,7 +110,11 @@ fn main() -> ExitCode {
     };
     let Command::Run(run) = cli.command;
     let command = run.replay();
-    if run.json { eprintln!("{command}") } else { println!("{command}") }
+    if run.json {
+        eprintln!("{command}")
+    } else {
+        println!("{command}")
+    }
     let report = sim::run(&run.scenario(), command);
     if run.json {
         println!("{}", serde_json::to_string(&report).expect("a report is plain data"));

@@ -230,12 +230,16 @@ fn encode_dht(result: &DhtResult, out: &mut Vec<u8>) {
         }
         DhtResult::Provided { sent } => head(out, 2, u64::from(*sent)),
         DhtResult::Stopped => head(out, 3, 0),
-        DhtResult::Peers(peers) => encode_peers(peers, out),
+        DhtResult::Peers(peers) => encode_peers(4, peers, out),
+        DhtResult::Closest { peers, hops } => {
+            head(out, 5, u64::from(*hops));
+            encode_peers(5, peers, out);
+        }
     }
 }
 
-fn encode_peers(peers: &FoundPeers, out: &mut Vec<u8>) {
-    head(out, 4, peers.len() as u64);
+fn encode_peers(tag: u8, peers: &FoundPeers, out: &mut Vec<u8>) {
+    head(out, tag, peers.len() as u64);
     for (peer, addrs) in peers {
         bytes(out, peer.as_bytes());
         addrs.iter().for_each(|addr| bytes(out, addr.as_ref()));

@@ -335,11 +335,13 @@ impl Node {
         }
     }
 
-    pub(super) fn finish_dht_peers(&mut self, op: OpId, found: &[PeerIx], asked: u32, answered: u32) {
+    /// `hops` is that of a lookup of the closest servers.
+    pub(super) fn finish_dht_peers(&mut self, op: OpId, found: &[PeerIx], asked: u32, answered: u32, hops: u32) {
         let Some(Operation::Dht { kind, .. }) = self.operations.get_mut(op) else { return };
-        let wanted = match kind {
-            DhtKind::FindPeer(peer) => Some(*peer),
-            DhtKind::Put | DhtKind::Get | DhtKind::Provide | DhtKind::FindProviders | DhtKind::Closest => None,
+        let (wanted, closest) = match kind {
+            DhtKind::FindPeer(peer) => (Some(*peer), false),
+            DhtKind::Closest => (None, true),
+            DhtKind::Put | DhtKind::Get | DhtKind::Provide | DhtKind::FindProviders => (None, false),
         };
         let found = match wanted {
             Some(peer) => self.peers.find(&peer).into_iter().collect(),
@@ -356,7 +358,8 @@ impl Node {
             self.fail(op, OpError::NotFound);
         } else {
             self.operations.remove(op);
-            self.out.push(Action::Emit(Event::Dht { op, result: DhtResult::Peers(peers) }));
+            let result = if closest { DhtResult::Closest { peers, hops } } else { DhtResult::Peers(peers) };
+            self.out.push(Action::Emit(Event::Dht { op, result }));
         }
     }
 

@@ -216,7 +216,7 @@ impl Node {
                     Some(Purpose::Holders(publisher)) if last => {
                         self.sync.handle_holders(cx!(self, sync), &self.catalog, publisher, &providers);
                     }
-                    Some(Purpose::Command(op)) if last => self.finish_dht_peers(op, &providers, asked, answered),
+                    Some(Purpose::Command(op)) if last => self.finish_dht_peers(op, &providers, asked, answered, 0),
                     Some(
                         Purpose::Holders(_)
                         | Purpose::Command(_)
@@ -230,9 +230,9 @@ impl Node {
             KadEvent::Value { query, value, asked, answered } => self.route_value(query, value, asked, answered),
             KadEvent::Put { query, acks, asked: _ } => self.finish_announcement(query, acks),
             KadEvent::Provided { query, sent } => self.finish_announcement(query, sent),
-            KadEvent::Closest { query, peers, asked, answered, hops: _ } => {
+            KadEvent::Closest { query, peers, asked, answered, hops } => {
                 if let Some(Purpose::Command(op)) = self.operations.end_query(query) {
-                    self.finish_dht_peers(op, &peers, asked, answered);
+                    self.finish_dht_peers(op, &peers, asked, answered, hops);
                 }
             }
             KadEvent::RecordSeen { key: _, value } => {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use multiaddr::Multiaddr;
+use registry_core::catalog::LocalPublisher;
 use registry_core::id::{RequestId, Token};
 use registry_core::input::{GossipVersion, Identity, ProtocolSet};
-use registry_core::{LocalPeer, Node, PeerId};
+use registry_core::{Digest, LocalPeer, Node, PeerId};
 
 use super::NodeIx;
 use crate::crypto::KeyPair;
@@ -20,13 +21,6 @@ pub enum Down {
     Refusing,
     /// The machine is gone: connections hang until noticed, dials time out.
     Silent,
-}
-
-/// Whether and as whom a host signs packages.
-#[derive(Clone, Debug)]
-pub struct Publishing {
-    /// The publisher's present key.
-    pub key: KeyPair,
 }
 
 /// A peer's request that this node has not answered yet.
@@ -47,7 +41,7 @@ pub struct Host {
     pub(super) down: Down,
     pub(super) local: LocalPeer,
     pub(super) node_key: KeyPair,
-    pub(super) publishing: Option<Publishing>,
+    pub(super) publisher_key: Option<KeyPair>,
     pub(super) addr: Multiaddr,
     pub(super) ephemeral: Multiaddr,
     pub(super) disk: Disk,
@@ -68,12 +62,11 @@ pub struct Host {
 impl Host {
     pub(super) fn new(scenario: &Scenario, ix: NodeIx, publishes: bool) -> Self {
         let node_key = KeyPair::derive(scenario.seed, "node-key", ix);
-        let publishing =
-            publishes.then(|| Publishing { key: KeyPair::derive(scenario.seed, "publisher-key", ix) });
+        let publisher_key = publishes.then(|| KeyPair::derive(scenario.seed, "publisher-key", ix));
         let local = LocalPeer {
             id: node_key.peer_id(),
             public_key: node_key.public_protobuf(),
-            publisher: publishing.as_ref().map(|_| unimplemented!()),
+            publisher: publisher_key.as_ref().map(|key| publisher(key, scenario.seed, ix)),
         };
         Self {
             node: None,
@@ -81,7 +74,7 @@ impl Host {
             down: Down::Refusing,
             local,
             node_key,
-            publishing,
+            publisher_key,
             addr: listen_addr(ix),
             ephemeral: ephemeral_addr(ix),
             disk: Disk::default(),
@@ -144,4 +137,11 @@ impl Host {
             listen_addrs: vec![self.addr.clone()],
         }
     }
+}
+
+/// A publisher with one key, whose next key is of the seed too.
+fn publisher(key: &KeyPair, seed: u64, ix: NodeIx) -> LocalPublisher {
+    let next = Digest::of(&KeyPair::derive(seed, "next-publisher-key", ix).public());
+    let signature = key.sign(&LocalPublisher::signing_input(key.public(), next));
+    LocalPublisher::new(key.public(), next, signature[..].try_into().expect("64 bytes"))
 }

@@ -24,8 +24,8 @@ use crate::scenario::Scenario;
 use crate::trace::Trace;
 
 pub use act::Traffic;
+pub use host::Down;
 use host::Host;
-pub use host::{Down, Publishing};
 
 /// A node's number: its place in the engine's table.
 pub type NodeIx = u32;
@@ -45,16 +45,38 @@ enum Payload {
     Timer(u64),
     Boot,
     Wake,
-    Input { life: u32, input: Box<Input> },
-    StoreReady { life: u32 },
+    Input {
+        life: u32,
+        input: Box<Input>,
+    },
+    StoreReady {
+        life: u32,
+    },
     Dial(links::Dial),
-    Established { conn: u64 },
-    Identify { conn: u64 },
-    Hangup { conn: u64 },
-    OneWay { conn: u64, msg: Message },
+    Established {
+        conn: u64,
+    },
+    Identify {
+        conn: u64,
+    },
+    Hangup {
+        conn: u64,
+    },
+    OneWay {
+        conn: u64,
+        msg: Message,
+    },
     /// Without an id: a one-way message on a stream of its own.
-    Ask { conn: u64, id: Option<RequestId>, msg: Message },
-    Answer { conn: u64, id: RequestId, result: Result<Message, RequestError> },
+    Ask {
+        conn: u64,
+        id: Option<RequestId>,
+        msg: Message,
+    },
+    Answer {
+        conn: u64,
+        id: RequestId,
+        result: Result<Message, RequestError>,
+    },
 }
 
 /// What `step` did.
@@ -126,7 +148,6 @@ pub struct World {
     verifier: Verifier,
     trace: Trace,
     scratch: Vec<u8>,
-    last_message: Option<(Message, u64, usize)>,
     emitted: VecDeque<(NodeIx, Event)>,
     planted: Planted,
     events: u64,
@@ -159,7 +180,6 @@ impl World {
             verifier: Verifier::default(),
             trace: Trace::default(),
             scratch: Vec::new(),
-            last_message: None,
             emitted: VecDeque::new(),
             planted: Planted::default(),
             events: 0,

@@ -201,8 +201,8 @@ impl Driver<'_> {
             }
             Event::Fetched { op, root, .. } => {
                 if let Some(Op::Fetch { package, why }) = self.end(node, op) {
-                    let whole = self.packages[package].root == root
-                        && self.packages[package].is_held_by(&self.world, node);
+                    let whole =
+                        self.packages[package].root == root && self.packages[package].is_held_by(&self.world, node);
                     self.bytes.judge(whole, || format!("node {node} fetched number {package} with other bytes"));
                     self.packages[package].holders.insert(node);
                     match why {
@@ -211,7 +211,7 @@ impl Driver<'_> {
                     }
                 }
             }
-            Event::Dht { op, result: DhtResult::Closest { peers, hops, .. } } => {
+            Event::Dht { op, result: DhtResult::Closest { peers, hops } } => {
                 if let Some(Op::Lookup { truth, at }) = self.end(node, op) {
                     let found: Vec<PeerId> = peers.into_iter().map(|(peer, _)| peer).collect();
                     self.lookups.record(&self.world, &truth, found.into_iter());
@@ -241,9 +241,10 @@ impl Driver<'_> {
 
     fn searched(&mut self, node: NodeIx, package: usize, why: Why, page: &SearchPage) {
         let (publisher, name) = (self.packages[package].publisher, self.packages[package].name.as_str());
-        let hit = page.hits.iter().any(|hit| {
-            hit.release.release.publisher == publisher && hit.release.release.meta.name.as_str() == name
-        });
+        let hit = page
+            .hits
+            .iter()
+            .any(|hit| hit.release.release.publisher == publisher && hit.release.release.meta.name.as_str() == name);
         match why {
             Why::Work => {
                 self.work.searches += 1;
@@ -301,8 +302,7 @@ impl Driver<'_> {
     }
 
     fn any_package(&self, bits: u64) -> Option<usize> {
-        let acknowledged: Vec<usize> =
-            (0..self.packages.len()).filter(|ix| self.packages[*ix].acknowledged).collect();
+        let acknowledged: Vec<usize> = (0..self.packages.len()).filter(|ix| self.packages[*ix].acknowledged).collect();
         acknowledged.get(crate::mix::scale(bits, acknowledged.len() as u64) as usize).copied()
     }
 }

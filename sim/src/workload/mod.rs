@@ -5,8 +5,8 @@ mod packages;
 
 use std::collections::BTreeMap;
 
-use registry_core::Rng;
-use registry_core::id::{BlockId, OpId};
+use registry_core::id::OpId;
+use registry_core::{BlockId, Rng};
 
 use crate::checks::Check;
 use crate::checks::closest::{Lookups, Oracle};
@@ -97,9 +97,8 @@ impl<'a> Driver<'a> {
         let publishers = publishers(scenario, &mut rng);
         let mut world = World::new(scenario, &publishers);
         world.plant(planted);
-        let packages: Vec<Package> = (0..scenario.publishes as usize)
-            .map(|ix| Package::new(scenario.seed, ix, &publishers, &world))
-            .collect();
+        let packages: Vec<Package> =
+            (0..scenario.publishes as usize).map(|ix| Package::new(scenario.seed, ix, &publishers, &world)).collect();
         let mut driver = Self {
             scenario,
             tasks: Vec::new(),

@@ -1,1 +1,3 @@
+//! Runs of small worlds, as tests.
 
+mod determinism;
