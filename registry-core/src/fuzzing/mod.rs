@@ -6,6 +6,7 @@
 //! `fuzz/Cargo.toml`.
 
 pub mod peers;
+pub mod search;
 pub mod unixfs;
 pub mod wire;
 pub(crate) mod world;
@@ -15,6 +16,7 @@ pub(crate) use world::TestWorld;
 /// Every body, by the name of its target and corpus folder.
 pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("peers", peers::peers),
+    ("search", search::search),
     ("unixfs", unixfs::unixfs),
     ("wire_bitswap", wire::wire_bitswap),
     ("wire_frames", wire::wire_frames),

@@ -1,20 +1,40 @@
 //! The local index: BM25F over name, keywords, summary and description, in integers.
+//!
+//! The `score` module has the formula, `terms` says what a term is. A query finds every package that has any of its
+//! terms; when nothing is indexed under the last one, it stands for the terms it is the beginning of.
 
+mod score;
+mod terms;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cmp::{Ordering, Reverse};
 
-use crate::catalog::ReleaseInfo;
+use crate::catalog::{Name, ReleaseInfo};
 use crate::id::PublisherId;
+use crate::search::score::{Corpus, FIELDS, Scorer, label};
+use crate::search::terms::Terms;
+
+/// Terms of a query that count; nobody types more.
+const MAX_QUERY_TERMS: usize = 32;
+/// Terms that the beginning of a word stands for: the first in order, enough to show that there is something.
+const MAX_EXPANSIONS: usize = 16;
+/// The field of a [`ScorePart`] that the whole name gave.
+const EXACT_NAME: &str = "exact name";
 
 /// A search.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Query {
-    /// Words.
+    /// Words. Without any, all packages that pass the filters are found, in the order of their names.
     pub text: String,
     /// At most so many results, 1 to 1,000.
     pub limit: usize,
-    /// Only this category.
+    /// Only this category; like tags, equal to the letter.
     pub category: Option<String>,
     /// Only packages with all of these tags.
     pub tags: Vec<String>,
@@ -22,7 +42,7 @@ pub struct Query {
     pub publisher: Option<PublisherId>,
 }
 
-/// What a search found, best first; a total order, independent of the order of arrival.
+/// What a search found, best first, then by name, then by publisher: a total order, independent of the order of arrival.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SearchPage {
     /// The hits.
@@ -47,7 +67,7 @@ pub struct Hit {
 pub struct ScorePart {
     /// The query's term as indexed.
     pub term: String,
-    /// Where it stood.
+    /// Where it stood: a field, or `exact name` for what a query gives that is the package's name.
     pub field: &'static str,
     /// What it gave.
     pub score: u64,
@@ -55,13 +75,202 @@ pub struct ScorePart {
 
 /// Incremental inverted index; one document per package (its highest version).
 #[derive(Debug, Default)]
-pub(crate) struct Index {}
+pub(crate) struct Index {
+    documents: Vec<Document>,
+    packages: BTreeMap<(Name, PublisherId), DocumentId>,
+    postings: BTreeMap<String, Vec<Posting>>,
+    corpus: Corpus,
+}
+
+/// Position in `Index::documents`.
+type DocumentId = u32;
+
+#[derive(Debug)]
+struct Document {
+    release: Arc<ReleaseInfo>,
+    lengths: [u16; FIELDS],
+}
+
+/// A term's occurrences in one document; a list of them is in ascending order of document.
+#[derive(Clone, Copy, Debug)]
+struct Posting {
+    document: DocumentId,
+    frequencies: [u8; FIELDS],
+}
+
+/// A term of a query: its posting list and weight.
+struct QueryTerm<'a> {
+    text: &'a str,
+    postings: &'a [Posting],
+    idf: u64,
+}
 
 impl Index {
     /// Adds the release, or replaces its package's earlier version by it.
-    pub(crate) fn insert(&mut self, _release: &Arc<ReleaseInfo>) {}
-
-    pub(crate) fn search(&self, _query: &Query) -> SearchPage {
-        SearchPage { hits: Vec::new(), complete: true }
+    pub(crate) fn insert(&mut self, release: &Arc<ReleaseInfo>) {
+        let meta = &release.release.meta;
+        let package = (meta.name.clone(), release.release.publisher);
+        let terms = Terms::of(meta);
+        match self.packages.get(&package) {
+            Some(&id) => {
+                if is_newer(release, &self.document(id).release) {
+                    self.replace(id, release, terms);
+                }
+            }
+            None => {
+                let id = self.documents.len() as DocumentId;
+                self.packages.insert(package, id);
+                self.count(&terms.lengths, u64::saturating_add);
+                self.corpus.documents += 1;
+                self.documents.push(Document { release: release.clone(), lengths: terms.lengths });
+                terms.frequencies.into_iter().for_each(|(term, frequencies)| self.post(term, id, frequencies));
+            }
+        }
     }
+
+    /// Packages indexed.
+    pub(crate) fn len(&self) -> usize {
+        self.documents.len()
+    }
+
+    pub(crate) fn search(&self, query: &Query) -> SearchPage {
+        let text = query.text.trim();
+        let hits = if text.is_empty() { self.list(query) } else { self.rank(text, query) };
+        SearchPage { hits, complete: true }
+    }
+
+    fn replace(&mut self, id: DocumentId, release: &Arc<ReleaseInfo>, terms: Terms) {
+        let old = Terms::of(&self.document(id).release.release.meta);
+        self.count(&old.lengths, u64::saturating_sub);
+        self.count(&terms.lengths, u64::saturating_add);
+        self.documents[id as usize] = Document { release: release.clone(), lengths: terms.lengths };
+        old.frequencies.keys().filter(|term| !terms.frequencies.contains_key(*term)).for_each(|term| {
+            self.unpost(term, id);
+        });
+        terms.frequencies.into_iter().for_each(|(term, frequencies)| self.post(term, id, frequencies));
+    }
+
+    fn count(&mut self, lengths: &[u16; FIELDS], change: fn(u64, u64) -> u64) {
+        for (total, &length) in self.corpus.lengths.iter_mut().zip(lengths) {
+            *total = change(*total, u64::from(length));
+        }
+    }
+
+    fn post(&mut self, term: String, document: DocumentId, frequencies: [u8; FIELDS]) {
+        let list = self.postings.entry(term).or_default();
+        let posting = Posting { document, frequencies };
+        match list.binary_search_by_key(&document, |posting| posting.document) {
+            Ok(at) => list[at] = posting,
+            Err(at) => list.insert(at, posting),
+        }
+    }
+
+    fn unpost(&mut self, term: &str, document: DocumentId) {
+        if let Some(list) = self.postings.get_mut(term) {
+            list.retain(|posting| posting.document != document);
+            if list.is_empty() {
+                self.postings.remove(term);
+            }
+        }
+    }
+
+    fn document(&self, id: DocumentId) -> &Document {
+        &self.documents[id as usize]
+    }
+
+    fn list(&self, query: &Query) -> Vec<Hit> {
+        let releases = self.packages.values().map(|&id| &self.document(id).release);
+        let found = releases.filter(|release| passes(query, release)).take(query.limit);
+        found.map(|release| Hit { release: release.clone(), score: 0, parts: Vec::new() }).collect()
+    }
+
+    fn rank(&self, text: &str, query: &Query) -> Vec<Hit> {
+        let scorer = Scorer::new(&self.corpus);
+        let words = query_words(text);
+        let terms = self.query_terms(&scorer, &words, text);
+        let whole_name = text.to_lowercase();
+        let mut scores = alloc::vec![0u64; self.documents.len()];
+        for term in &terms {
+            for posting in term.postings {
+                let document = self.document(posting.document);
+                let parts = scorer.parts(term.idf, posting.frequencies, document.lengths);
+                scores[posting.document as usize] += parts.iter().sum::<u64>();
+            }
+        }
+        for posting in self.postings.get(&whole_name).into_iter().flatten() {
+            if self.document(posting.document).is_named(&whole_name) {
+                scores[posting.document as usize] += scorer.exact_name();
+            }
+        }
+        let candidates =
+            (0..).zip(scores).filter(|&(id, score)| score > 0 && passes(query, &self.document(id).release));
+        let best = self.best(candidates.collect(), query.limit);
+        best.into_iter().map(|(id, score)| self.explain(&scorer, &terms, &whole_name, id, score)).collect()
+    }
+
+    /// The first `limit` in the order of results.
+    fn best(&self, mut found: Vec<(DocumentId, u64)>, limit: usize) -> Vec<(DocumentId, u64)> {
+        let rank = |&(id, score): &(DocumentId, u64)| {
+            let release = &self.document(id).release.release;
+            (Reverse(score), &release.meta.name, release.publisher)
+        };
+        if limit < found.len() {
+            found.select_nth_unstable_by(limit, |a, b| rank(a).cmp(&rank(b)));
+            found.truncate(limit);
+        }
+        found.sort_unstable_by(|a, b| rank(a).cmp(&rank(b)));
+        found
+    }
+
+    fn explain(&self, scorer: &Scorer, terms: &[QueryTerm<'_>], whole_name: &str, id: DocumentId, score: u64) -> Hit {
+        let document = self.document(id);
+        let mut parts = Vec::new();
+        for term in terms {
+            let Ok(at) = term.postings.binary_search_by_key(&id, |posting| posting.document) else { continue };
+            let gave = scorer.parts(term.idf, term.postings[at].frequencies, document.lengths);
+            let named = gave.into_iter().enumerate().filter(|&(_, score)| score > 0);
+            parts.extend(named.map(|(field, score)| ScorePart { term: term.text.into(), field: label(field), score }));
+        }
+        if document.is_named(whole_name) {
+            parts.push(ScorePart { term: whole_name.into(), field: EXACT_NAME, score: scorer.exact_name() });
+        }
+        Hit { release: document.release.clone(), score, parts }
+    }
+
+    /// The terms of a query that are indexed, in their order, each once.
+    fn query_terms<'a>(&'a self, scorer: &Scorer, words: &BTreeSet<String>, text: &str) -> Vec<QueryTerm<'a>> {
+        let last = terms::split(text).last().filter(|last| !self.postings.contains_key(last)).unwrap_or_default();
+        let begun = self.postings.range(last.clone()..).take_while(|(term, _)| term.starts_with(&last));
+        let begun = begun.take(if last.is_empty() { 0 } else { MAX_EXPANSIONS });
+        let found: BTreeMap<_, _> =
+            words.iter().filter_map(|word| self.postings.get_key_value(word)).chain(begun).collect();
+        let weigh = |(text, postings): (&'a String, &'a Vec<Posting>)| QueryTerm {
+            text,
+            postings,
+            idf: scorer.idf(postings.len()),
+        };
+        found.into_iter().map(weigh).collect()
+    }
+}
+
+impl Document {
+    fn is_named(&self, name: &str) -> bool {
+        self.release.release.meta.name.as_str().eq_ignore_ascii_case(name)
+    }
+}
+
+fn query_words(text: &str) -> BTreeSet<String> {
+    let whole = text.split_whitespace().map(str::to_lowercase);
+    terms::split(text).take(MAX_QUERY_TERMS).chain(whole.take(MAX_QUERY_TERMS)).collect()
+}
+
+fn passes(query: &Query, release: &ReleaseInfo) -> bool {
+    let meta = &release.release.meta;
+    query.category.as_ref().is_none_or(|category| *category == meta.category)
+        && query.tags.iter().all(|tag| meta.tags.contains(tag))
+        && query.publisher.is_none_or(|publisher| publisher == release.release.publisher)
+}
+
+fn is_newer(release: &ReleaseInfo, than: &ReleaseInfo) -> bool {
+    release.release.meta.version.cmp(&than.release.meta.version) == Ordering::Greater
 }
