@@ -13,8 +13,11 @@ pub(crate) mod world;
 
 pub(crate) use world::TestWorld;
 
+/// What runs on one input; it panics when an invariant does not hold.
+pub type Body = fn(&[u8]);
+
 /// Every body, by the name of its target and corpus folder.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Body)] = &[
     ("peers", peers::peers),
     ("search", search::search),
     ("unixfs", unixfs::unixfs),
@@ -31,7 +34,7 @@ pub(crate) const CASES: u64 = 10_000;
 
 /// Runs `body` on `CASES` reproducible inputs of up to `max_len` bytes, short ones more often.
 #[cfg(test)]
-pub(crate) fn run(max_len: usize, body: fn(&[u8])) {
+pub(crate) fn run(max_len: usize, body: Body) {
     let mut rng = crate::rng::Rng::new(crate::rng::Seed([0; 32]), "fuzzing");
     let mut data = alloc::vec![0; max_len];
     for _ in 0..CASES {

@@ -220,7 +220,7 @@ fn attack_49_publish_and_control_floods_end_before_decoding() {
 fn attack_50_missing_and_malformed_fields_are_seen() {
     let read = |fields: &[Vec<u8>]| rpc(field(2, &fields.concat())).unwrap().publish.remove(0);
     let topic = field(4, b"t");
-    let bare = read(&[topic.clone()]);
+    let bare = read(core::slice::from_ref(&topic));
     assert_eq!((bare.from, bare.seqno, &bare.signature, &bare.key), (None, None, &None, &None));
     let malformed = read(&[field(1, b"no id"), field(3, &[1, 2]), topic.clone()]);
     assert_eq!((malformed.from, malformed.seqno), (None, None));
