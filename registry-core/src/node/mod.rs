@@ -15,7 +15,7 @@
 //! | kad | record seen | catalog |
 //! | gossip | deliver | catalog (the registry's topic), or emit and accept |
 //! | gossip | published | the publish or pubsub command |
-//! | catalog | admitted | search index; emit; the resolves that wait |
+//! | catalog | admitted | search index, sync (fingerprints); emit; the resolves that wait |
 //! | catalog | announce | announcements (record, log), gossip |
 //! | catalog | behind | sync |
 //! | catalog | judged | gossip or sync, whoever handed it in |

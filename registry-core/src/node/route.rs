@@ -82,7 +82,7 @@ impl Node {
     pub(super) fn handle_request_failed(&mut self, id: RequestId, why: RequestError) {
         match id.owner() {
             Some(Owner::Kad) => self.kad.handle_request_failed(cx!(self, kad), id, why),
-            Some(Owner::Sync) => self.sync.handle_request_failed(cx!(self, sync), id, why),
+            Some(Owner::Sync) => self.sync.handle_request_failed(cx!(self, sync), &self.catalog, id, why),
             Some(Owner::Peers | Owner::Gossip | Owner::Exchange | Owner::Catalog) | None => {}
         }
     }
@@ -296,6 +296,7 @@ impl Node {
         match event {
             CatalogEvent::Admitted { kind, release } => {
                 self.index.insert(&release);
+                self.sync.handle_admitted(release.release.publisher);
                 self.resolve_waiting(release.release.publisher);
                 self.out.push(Action::Emit(Event::Update { kind, release }));
             }
@@ -306,8 +307,8 @@ impl Node {
                 self.announce_release(op, release, record, announcement);
             }
             CatalogEvent::PublishFailed { op, error } => self.fail(op, error),
-            CatalogEvent::Behind { publisher, have: _, want: _, source } => {
-                self.sync.catch_up(cx!(self, sync), &self.catalog, publisher, source);
+            CatalogEvent::Behind { publisher, have: _, want, source } => {
+                self.sync.catch_up(cx!(self, sync), &self.catalog, publisher, want, source);
             }
             CatalogEvent::Judged { ticket, verdict } => match Ticket::unpack(ticket) {
                 Ticket::Gossip(ticket) => self.gossip.handle_verdict(cx!(self, gossip), ticket, verdict),

@@ -31,6 +31,7 @@ pub(super) enum AddrClass {
 
 impl AddrClass {
     /// `None` when nobody could be reached there: no host, no port, an unspecified or multicast address.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most of multiaddr's protocols name no host")]
     pub(super) fn of(addr: &Multiaddr) -> Option<Self> {
         if addr.is_empty() || addr.len() > MAX_ADDR_LEN {
             return None;

@@ -1,16 +1,58 @@
 //! Reconciliation: whoever was away or joins late ends with the same catalogue.
+//!
+//! A round asks one peer for 16 fingerprints of its catalogue, pages through the ranges that differ, and fetches the log
+//! of each publisher of which the peer claims more. Gaps learnt otherwise (a head heard by gossip or read from the DHT)
+//! are fetched from whoever told, from other connected peers, then from providers of the log. Sync only fetches; the
+//! catalogue judges. Two logs of one length and different tips are a fork: no peer can mend it, so it is left alone.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `serve` | answers peers; fingerprints; how often a peer may ask |
+//! | `round` | what does this peer have that is missing here? |
+//! | `gap` | fetches one publisher's missing statements, from one source after the other |
 
-use alloc::collections::VecDeque;
+mod gap;
+mod round;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use self::gap::Gap;
+use self::round::Round;
+use self::serve::{Fingerprints, Pace};
 use crate::catalog::{Catalog, Verdict};
+use crate::collections::DeadlineIndex;
 use crate::cx::Cx;
-use crate::id::{PeerIx, PublisherId, RequestId, Token};
+use crate::id::{Owner, PeerIx, PublisherId, RequestId};
 use crate::input::RequestError;
-use crate::time::Instant;
+use crate::peers::Offence;
+use crate::time::{Duration, Instant};
+use crate::wire::Protocol;
 use crate::wire::registry::RegistryMessage;
+
+/// A new peer is asked this soon (jittered), so that its identify and the first lookups go first.
+const FIRST_ROUND_DELAY: Duration = Duration::from_secs(1);
+
+/// A peer that did not keep its word is not asked for so long; doubles each time, up to an hour.
+const SHUN: Duration = Duration::from_secs(60);
+const MAX_SHUN: Duration = Duration::from_secs(3600);
+
+/// Shunned peers remembered, connected or not; beyond that the first in order is forgiven.
+const MAX_SHUNNED: usize = 256;
+
+/// A log the catalogue did not want is not fetched in a round for so long.
+const IGNORE: Duration = Duration::from_secs(600);
+
+/// Such logs remembered; beyond that the oldest is fetched again.
+const MAX_IGNORED: usize = 1024;
+
+/// What an honest peer never sends here.
+const FAULT: Offence = Offence::Protocol(Protocol::Registry);
 
 /// What sync raises for its siblings.
 #[derive(Clone, Debug)]
@@ -23,76 +65,213 @@ pub(crate) enum SyncEvent {
     CaughtUp { publisher: PublisherId, ok: bool },
 }
 
-/// Rounds with one peer at a time, and gap fetches on demand. The catalogue is lent for each call: sync reads it and
+/// What a deadline is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Timer {
+    /// The next round with some peer.
+    Next,
+    /// The first round with this peer.
+    Due(PeerIx),
+    /// An answer in this peer's round, or leave to ask again.
+    Step(PeerIx),
+    /// This peer's round as a whole.
+    Round(PeerIx),
+    /// An answer, a verdict or holders for this publisher's gap, or leave to ask again.
+    Gap(PublisherId),
+}
+
+/// What a request in flight belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asker {
+    Round(PeerIx),
+    Gap(PublisherId),
+}
+
+/// A connected peer that serves the registry protocol.
+#[derive(Debug, Default)]
+struct Partner {
+    asked: Pace,
+}
+
+/// A peer that did not keep its word.
+#[derive(Clone, Copy, Debug)]
+struct Shunned {
+    until: Instant,
+    times: u32,
+}
+
+/// Rounds with a few peers at a time, and gap fetches on demand. The catalogue is lent for each call: sync reads it and
 /// never writes.
 #[derive(Debug)]
 pub(crate) struct Sync {
+    partners: BTreeMap<PeerIx, Partner>,
+    /// How much each connected peer has asked here.
+    served: BTreeMap<PeerIx, Pace>,
+    shunned: BTreeMap<PeerIx, Shunned>,
+    ignored: DeadlineIndex<PublisherId>,
+    rounds: BTreeMap<PeerIx, Round>,
+    gaps: BTreeMap<PublisherId, Gap>,
+    /// Gaps that wait for their turn, in order; all others are being worked on.
+    queue: VecDeque<PublisherId>,
+    requests: BTreeMap<RequestId, Asker>,
+    timers: DeadlineIndex<Timer>,
+    fingerprints: Fingerprints,
+    next_ticket: u64,
     events: VecDeque<SyncEvent>,
 }
 
 impl Sync {
     pub(crate) fn new() -> Self {
-        Self { events: VecDeque::new() }
+        Self {
+            partners: BTreeMap::new(),
+            served: BTreeMap::new(),
+            shunned: BTreeMap::new(),
+            ignored: DeadlineIndex::default(),
+            rounds: BTreeMap::new(),
+            gaps: BTreeMap::new(),
+            queue: VecDeque::new(),
+            requests: BTreeMap::new(),
+            timers: DeadlineIndex::default(),
+            fingerprints: Fingerprints::default(),
+            next_ticket: 0,
+            events: VecDeque::new(),
+        }
     }
 
     /// A peer that serves the registry protocol is up: due for a round.
-    pub(crate) fn handle_peer_up(&mut self, _cx: &mut Cx<'_>, _peer: PeerIx) {}
-
-    pub(crate) fn handle_peer_down(&mut self, _cx: &mut Cx<'_>, _peer: PeerIx) {}
-
-    /// The catalogue is behind a known head: fetch the publisher's log, from `source` first.
-    pub(crate) fn catch_up(
-        &mut self,
-        _cx: &mut Cx<'_>,
-        _catalog: &Catalog,
-        _publisher: PublisherId,
-        _source: Option<PeerIx>,
-    ) {
+    pub(crate) fn handle_peer_up(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
+        self.partners.insert(peer, Partner::default());
+        let delay = cx.rng.jitter(FIRST_ROUND_DELAY);
+        self.timers.set(Timer::Due(peer), cx.now + delay);
+        if self.timers.get(Timer::Next).is_none() {
+            self.plan_next(cx);
+        }
     }
 
-    /// Providers of the publisher's log, found on request of `NeedHolders`.
-    pub(crate) fn handle_holders(
-        &mut self,
-        _cx: &mut Cx<'_>,
-        _catalog: &Catalog,
-        _publisher: PublisherId,
-        _holders: &[PeerIx],
-    ) {
+    pub(crate) fn handle_peer_down(&mut self, _cx: &mut Cx<'_>, peer: PeerIx) {
+        self.partners.remove(&peer);
+        self.served.remove(&peer);
+        self.end_round(peer);
+        self.timers.clear(Timer::Due(peer));
+        if self.partners.is_empty() {
+            self.timers.clear(Timer::Next);
+        }
     }
 
-    /// A peer's question; always answered.
-    pub(crate) fn handle_request(
+    /// The catalogue holds more of this publisher than before.
+    pub(crate) fn handle_admitted(&mut self, publisher: PublisherId) {
+        self.fingerprints.invalidate(publisher);
+    }
+
+    pub(crate) fn handle_response(&mut self, cx: &mut Cx<'_>, catalog: &Catalog, id: RequestId, msg: &RegistryMessage) {
+        match self.requests.remove(&id) {
+            Some(Asker::Round(peer)) => self.handle_round_answer(cx, catalog, peer, msg),
+            Some(Asker::Gap(publisher)) => self.handle_gap_answer(cx, catalog, publisher, msg),
+            None => return,
+        }
+        self.drive(cx, catalog);
+    }
+
+    pub(crate) fn handle_request_failed(
         &mut self,
         cx: &mut Cx<'_>,
-        _catalog: &Catalog,
-        _peer: PeerIx,
-        token: Token,
-        _msg: &RegistryMessage,
+        catalog: &Catalog,
+        id: RequestId,
+        _why: RequestError,
     ) {
-        cx.respond(token, None);
+        match self.requests.remove(&id) {
+            Some(Asker::Round(peer)) => self.fail_round(cx, peer, None),
+            Some(Asker::Gap(publisher)) => self.fail_source(cx, catalog, publisher, None),
+            None => return,
+        }
+        self.drive(cx, catalog);
     }
-
-    pub(crate) fn handle_response(
-        &mut self,
-        _cx: &mut Cx<'_>,
-        _catalog: &Catalog,
-        _id: RequestId,
-        _msg: &RegistryMessage,
-    ) {
-    }
-
-    pub(crate) fn handle_request_failed(&mut self, _cx: &mut Cx<'_>, _id: RequestId, _why: RequestError) {}
 
     /// The catalogue has judged what `Entries` gave it.
-    pub(crate) fn handle_judged(&mut self, _cx: &mut Cx<'_>, _catalog: &Catalog, _ticket: u64, _verdict: Verdict) {}
+    pub(crate) fn handle_judged(&mut self, cx: &mut Cx<'_>, catalog: &Catalog, ticket: u64, verdict: Verdict) {
+        let judged = self.gaps.iter().find(|(_, gap)| gap.is_judging(ticket)).map(|(publisher, _)| *publisher);
+        if let Some(publisher) = judged {
+            self.handle_gap_judged(cx, catalog, publisher, verdict);
+            self.drive(cx, catalog);
+        }
+    }
 
-    pub(crate) fn handle_timeout(&mut self, _cx: &mut Cx<'_>, _catalog: &Catalog) {}
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, catalog: &Catalog) {
+        while let Some(timer) = self.timers.pop_due(cx.now) {
+            match timer {
+                Timer::Next => {
+                    self.plan_next(cx);
+                    self.start_random_round(cx);
+                }
+                Timer::Due(peer) => self.start_due_round(cx, peer),
+                Timer::Step(peer) => self.handle_step_due(cx, peer),
+                Timer::Round(peer) => self.end_round(peer),
+                Timer::Gap(publisher) => self.handle_gap_due(cx, catalog, publisher),
+            }
+        }
+        self.drive(cx, catalog);
+    }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        None
+        self.timers.next()
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<SyncEvent> {
         self.events.pop_front()
+    }
+
+    /// Starts whatever there is room for.
+    fn drive(&mut self, cx: &mut Cx<'_>, catalog: &Catalog) {
+        self.start_queued_gaps(cx, catalog);
+        let rounds: Vec<_> = self.rounds.keys().copied().collect();
+        for peer in rounds {
+            self.advance_round(cx, catalog, peer);
+        }
+    }
+
+    fn plan_next(&mut self, cx: &mut Cx<'_>) {
+        let wait = cx.rng.jitter(cx.config.sync.interval).max(Duration::from_millis(1));
+        if self.partners.is_empty() {
+            self.timers.clear(Timer::Next);
+        } else {
+            self.timers.set(Timer::Next, cx.now + wait);
+        }
+    }
+
+    /// Sends a request on behalf of `asker`, unless this node has asked that peer too often; then says when it may.
+    fn ask(&mut self, cx: &mut Cx<'_>, asker: Asker, peer: PeerIx, msg: RegistryMessage) -> Result<RequestId, Instant> {
+        if let Some(partner) = self.partners.get_mut(&peer) {
+            partner.asked.take(cx.now, &serve::ASKED)?;
+        }
+        let id = cx.request(Owner::Sync, peer, msg);
+        self.requests.insert(id, asker);
+        Ok(id)
+    }
+
+    fn is_shunned(&self, now: Instant, peer: PeerIx) -> bool {
+        self.shunned.get(&peer).is_some_and(|shunned| shunned.until > now)
+    }
+
+    fn shun(&mut self, now: Instant, peer: PeerIx) {
+        let times = self.shunned.get(&peer).map_or(0, |shunned| shunned.times).saturating_add(1);
+        let wait = SHUN.saturating_mul(1 << (times - 1).min(6)).min(MAX_SHUN);
+        self.shunned.insert(peer, Shunned { until: now + wait, times });
+        if self.shunned.len() > MAX_SHUNNED {
+            self.shunned.retain(|_, shunned| shunned.until > now);
+        }
+        if self.shunned.len() > MAX_SHUNNED {
+            self.shunned.pop_first();
+        }
+    }
+
+    fn is_ignored(&self, now: Instant, publisher: PublisherId) -> bool {
+        self.ignored.get(publisher).is_some_and(|until| until > now)
+    }
+
+    fn ignore(&mut self, now: Instant, publisher: PublisherId) {
+        self.ignored.set(publisher, now + IGNORE);
+        if self.ignored.len() > MAX_IGNORED {
+            self.ignored.pop_due(Instant::from_micros(u64::MAX));
+        }
     }
 }

@@ -1,0 +1,326 @@
+//! One publisher's missing statements, fetched from one source after the other.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::{Asker, FAULT, Sync, SyncEvent, Timer};
+use crate::catalog::{Catalog, Verdict};
+use crate::cx::Cx;
+use crate::id::{PeerIx, PublisherId, RequestId};
+use crate::peers::Offence;
+use crate::time::{Duration, Instant};
+use crate::wire::registry::{PublisherState, RegistryMessage};
+
+/// Gaps worked on at once.
+const MAX_ACTIVE: usize = 16;
+
+/// Gaps known at once; further ones are left to the next round.
+const MAX_GAPS: usize = 1024;
+
+/// Connected peers tried before holders are looked for, and holders tried after that.
+const MAX_SOURCES: usize = 6;
+
+/// The catalogue's verdict takes signature checks and a commit; this long is a fault of this node.
+const VERDICT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A lookup for holders takes at most a minute.
+const HOLDERS_DEADLINE: Duration = Duration::from_secs(90);
+
+/// However willing the sources, a gap ends after this.
+const GAP_DEADLINE: Duration = Duration::from_secs(600);
+
+/// A log this node has less of than somebody says there is.
+#[derive(Debug)]
+pub(super) struct Gap {
+    /// Filled when the log here is so long.
+    want: u64,
+    /// Asked for by `catch_up`, which is owed a `CaughtUp`.
+    owed: bool,
+    /// The peer whose round claimed it.
+    round: Option<PeerIx>,
+    give_up_at: Instant,
+    /// To be tried next, in order.
+    sources: VecDeque<PeerIx>,
+    tried: Vec<PeerIx>,
+    sought_holders: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Waits for its turn.
+    Queued,
+    /// The next source may be asked; with a source, that one is asked as soon as the pace allows.
+    Ready(Option<PeerIx>),
+    /// A source was asked for the statements from a position on.
+    Asked { source: PeerIx, request: RequestId, from: u64 },
+    /// The catalogue judges what a source sent.
+    Judging { source: PeerIx, ticket: u64, from: u64 },
+    /// Holders are looked for.
+    Seeking,
+}
+
+impl Gap {
+    pub(super) fn is_judging(&self, ticket: u64) -> bool {
+        matches!(self.state, State::Judging { ticket: judged, .. } if judged == ticket)
+    }
+
+    fn add_sources(&mut self, local: Option<PeerIx>, sources: impl IntoIterator<Item = PeerIx>) {
+        for source in sources.into_iter().filter(|source| Some(*source) != local) {
+            if !self.tried.contains(&source) && !self.sources.contains(&source) && self.sources.len() < MAX_SOURCES {
+                self.sources.push_back(source);
+            }
+        }
+    }
+}
+
+impl Sync {
+    /// The catalogue is behind a known head: fetch the publisher's log up to the length `want`, from `source` first.
+    /// Ends in `CaughtUp`.
+    pub(crate) fn catch_up(
+        &mut self,
+        cx: &mut Cx<'_>,
+        catalog: &Catalog,
+        publisher: PublisherId,
+        want: u64,
+        source: Option<PeerIx>,
+    ) {
+        if let Some(gap) = self.gaps.get_mut(&publisher) {
+            gap.want = gap.want.max(want);
+            gap.owed = true;
+            gap.add_sources(None, source);
+        } else if held(catalog, publisher) >= want {
+            self.events.push_back(SyncEvent::CaughtUp { publisher, ok: true });
+        } else if self.gaps.len() >= MAX_GAPS {
+            self.events.push_back(SyncEvent::CaughtUp { publisher, ok: false });
+        } else {
+            self.open_gap(cx, publisher, want, source);
+            self.queue.push_back(publisher);
+        }
+        self.drive(cx, catalog);
+    }
+
+    /// Providers of the publisher's log, found on request of `NeedHolders`.
+    pub(crate) fn handle_holders(
+        &mut self,
+        cx: &mut Cx<'_>,
+        catalog: &Catalog,
+        publisher: PublisherId,
+        holders: &[PeerIx],
+    ) {
+        let Some(gap) = self.gaps.get_mut(&publisher).filter(|gap| gap.state == State::Seeking) else { return };
+        gap.add_sources(cx.peers.find(&cx.local.id), holders.iter().copied());
+        gap.state = State::Ready(None);
+        self.proceed(cx, catalog, publisher);
+        self.drive(cx, catalog);
+    }
+
+    /// Fetches what the peer of a round claims, unless that is settled or under way.
+    pub(super) fn fetch_claim(&mut self, cx: &mut Cx<'_>, catalog: &Catalog, peer: PeerIx, claim: PublisherState) {
+        let publisher = claim.publisher;
+        let settled = held(catalog, publisher) >= claim.length || self.is_ignored(cx.now, publisher);
+        if settled || self.gaps.contains_key(&publisher) {
+            return;
+        }
+        self.open_gap(cx, publisher, claim.length, Some(peer));
+        if let (Some(gap), Some(round)) = (self.gaps.get_mut(&publisher), self.rounds.get_mut(&peer)) {
+            gap.round = Some(peer);
+            gap.owed = false;
+            gap.state = State::Ready(None);
+            round.open += 1;
+        }
+        self.proceed(cx, catalog, publisher);
+    }
+
+    fn open_gap(&mut self, cx: &mut Cx<'_>, publisher: PublisherId, want: u64, source: Option<PeerIx>) {
+        let gap = Gap {
+            want,
+            owed: true,
+            round: None,
+            give_up_at: cx.now + GAP_DEADLINE,
+            sources: source.into_iter().collect(),
+            tried: Vec::new(),
+            sought_holders: false,
+            state: State::Queued,
+        };
+        self.gaps.insert(publisher, gap);
+    }
+
+    pub(super) fn start_queued_gaps(&mut self, cx: &mut Cx<'_>, catalog: &Catalog) {
+        while self.has_gap_room() {
+            let Some(publisher) = self.queue.pop_front() else { return };
+            let partners = self.willing_partners(cx);
+            if let Some(gap) = self.gaps.get_mut(&publisher) {
+                gap.add_sources(None, partners);
+                gap.state = State::Ready(None);
+            }
+            self.proceed(cx, catalog, publisher);
+        }
+    }
+
+    /// Some connected peers that keep their word, in random order.
+    fn willing_partners(&self, cx: &mut Cx<'_>) -> Vec<PeerIx> {
+        let willing: Vec<_> = self.partners.keys().copied().filter(|peer| !self.is_shunned(cx.now, *peer)).collect();
+        cx.rng.sample(willing, MAX_SOURCES)
+    }
+
+    /// Takes the next step of a gap whose last one is over.
+    fn proceed(&mut self, cx: &mut Cx<'_>, catalog: &Catalog, publisher: PublisherId) {
+        let Some(gap) = self.gaps.get_mut(&publisher) else { return };
+        let State::Ready(source) = gap.state else { return };
+        let from = held(catalog, publisher);
+        let abandoned = !gap.owed && gap.round.is_none_or(|peer| !self.rounds.contains_key(&peer));
+        if from >= gap.want {
+            return self.end_gap(publisher, true);
+        }
+        if abandoned || gap.give_up_at <= cx.now {
+            return self.end_gap(publisher, false);
+        }
+        match source.or_else(|| gap.sources.pop_front()) {
+            Some(source) => {
+                if !gap.tried.contains(&source) {
+                    gap.tried.push(source);
+                }
+                self.ask_source(cx, publisher, source, from);
+            }
+            None if gap.owed && !gap.sought_holders => {
+                gap.sought_holders = true;
+                gap.state = State::Seeking;
+                self.timers.set(Timer::Gap(publisher), cx.now + HOLDERS_DEADLINE);
+                self.events.push_back(SyncEvent::NeedHolders { publisher });
+            }
+            None => self.end_gap(publisher, false),
+        }
+    }
+
+    fn ask_source(&mut self, cx: &mut Cx<'_>, publisher: PublisherId, source: PeerIx, from: u64) {
+        let asked = self.ask(cx, Asker::Gap(publisher), source, RegistryMessage::GetLog { publisher, from });
+        let Some(gap) = self.gaps.get_mut(&publisher) else { return };
+        let (state, at) = match asked {
+            Ok(request) => {
+                let timeout = cx.config.sync.request_timeout.max(Duration::from_millis(1));
+                (State::Asked { source, request, from }, cx.now + timeout)
+            }
+            Err(at) => (State::Ready(Some(source)), at),
+        };
+        gap.state = state;
+        self.timers.set(Timer::Gap(publisher), at);
+    }
+
+    pub(super) fn handle_gap_answer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        catalog: &Catalog,
+        publisher: PublisherId,
+        msg: &RegistryMessage,
+    ) {
+        self.timers.clear(Timer::Gap(publisher));
+        let Some(gap) = self.gaps.get_mut(&publisher) else { return };
+        let State::Asked { source, from: asked, .. } = gap.state else { return };
+        match msg {
+            RegistryMessage::Log { record, from, entries }
+                if *from == asked && record.is_empty() <= entries.is_empty() =>
+            {
+                if entries.is_empty() {
+                    let claimed = gap.round == Some(source) && self.rounds.contains_key(&source);
+                    let broken_claim = claimed && held(catalog, publisher) < gap.want;
+                    return self.fail_source(cx, catalog, publisher, broken_claim.then_some(FAULT));
+                }
+                let ticket = self.next_ticket;
+                self.next_ticket += 1;
+                gap.state = State::Judging { source, ticket, from: asked };
+                self.timers.set(Timer::Gap(publisher), cx.now + VERDICT_DEADLINE);
+                let (record, entries) = (record.clone(), entries.clone());
+                self.events.push_back(SyncEvent::Entries { ticket, source, record, from: asked, entries });
+            }
+            RegistryMessage::Log { .. }
+            | RegistryMessage::GetSummary
+            | RegistryMessage::Summary { .. }
+            | RegistryMessage::GetPublishers { .. }
+            | RegistryMessage::Publishers { .. }
+            | RegistryMessage::GetLog { .. } => self.fail_source(cx, catalog, publisher, Some(FAULT)),
+        }
+    }
+
+    pub(super) fn handle_gap_judged(
+        &mut self,
+        cx: &mut Cx<'_>,
+        catalog: &Catalog,
+        publisher: PublisherId,
+        verdict: Verdict,
+    ) {
+        self.timers.clear(Timer::Gap(publisher));
+        let Some(gap) = self.gaps.get_mut(&publisher) else { return };
+        let State::Judging { source, from, .. } = gap.state else { return };
+        match verdict {
+            Verdict::Accept if held(catalog, publisher) > from => {
+                gap.state = State::Ready(Some(source));
+                self.proceed(cx, catalog, publisher);
+            }
+            Verdict::Accept | Verdict::Ignore => {
+                gap.state = State::Ready(None);
+                if held(catalog, publisher) < gap.want {
+                    self.ignore(cx.now, publisher);
+                }
+                self.proceed(cx, catalog, publisher);
+            }
+            Verdict::Reject => self.fail_source(cx, catalog, publisher, Some(Offence::BadStatement)),
+        }
+    }
+
+    pub(super) fn handle_gap_due(&mut self, cx: &mut Cx<'_>, catalog: &Catalog, publisher: PublisherId) {
+        let Some(gap) = self.gaps.get_mut(&publisher) else { return };
+        match gap.state {
+            State::Asked { request, .. } => {
+                self.requests.remove(&request);
+                self.fail_source(cx, catalog, publisher, None);
+            }
+            State::Seeking | State::Judging { .. } => self.end_gap(publisher, false),
+            State::Ready(_) => self.proceed(cx, catalog, publisher),
+            State::Queued => {}
+        }
+    }
+
+    /// The source did not deliver: the next one is tried. A claim of its round that it breaks ends that round.
+    pub(super) fn fail_source(
+        &mut self,
+        cx: &mut Cx<'_>,
+        catalog: &Catalog,
+        publisher: PublisherId,
+        offence: Option<Offence>,
+    ) {
+        let Some(gap) = self.gaps.get_mut(&publisher) else { return };
+        let (State::Asked { source, .. } | State::Judging { source, .. }) = gap.state else { return };
+        gap.state = State::Ready(None);
+        if gap.round == Some(source) {
+            self.fail_round(cx, source, offence);
+        } else if let Some(offence) = offence {
+            self.shun(cx.now, source);
+            cx.charge(source, offence);
+        }
+        self.timers.clear(Timer::Gap(publisher));
+        self.proceed(cx, catalog, publisher);
+    }
+
+    fn end_gap(&mut self, publisher: PublisherId, ok: bool) {
+        self.timers.clear(Timer::Gap(publisher));
+        let Some(gap) = self.gaps.remove(&publisher) else { return };
+        if let State::Asked { request, .. } = gap.state {
+            self.requests.remove(&request);
+        }
+        if let Some(round) = gap.round.and_then(|peer| self.rounds.get_mut(&peer)) {
+            round.open = round.open.saturating_sub(1);
+        }
+        if gap.owed {
+            self.events.push_back(SyncEvent::CaughtUp { publisher, ok });
+        }
+    }
+
+    pub(super) fn has_gap_room(&self) -> bool {
+        self.gaps.len() - self.queue.len() < MAX_ACTIVE
+    }
+}
+
+fn held(catalog: &Catalog, publisher: PublisherId) -> u64 {
+    catalog.state(publisher).map_or(0, |state| state.length)
+}

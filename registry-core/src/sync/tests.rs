@@ -1,0 +1,347 @@
+//! Sync by packet script, with an empty catalogue: what peers claim, and what they do instead of keeping their word.
+
+use alloc::vec;
+
+use super::*;
+use crate::action::Action;
+use crate::event::Event;
+use crate::fuzzing::TestWorld;
+use crate::id::{Digest, PeerId, Token};
+use crate::wire::Kind;
+use crate::wire::registry::{PublisherState, RANGES};
+
+/// A node's sync and catalogue in their surroundings.
+struct Bench {
+    world: TestWorld,
+    sync: Sync,
+    catalog: Catalog,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut config = crate::Config::default();
+        config.peers.min_connections = 0;
+        Self { world: TestWorld::new(config), sync: Sync::new(), catalog: Catalog::new() }
+    }
+
+    fn connect(&mut self, n: u64) -> PeerIx {
+        let peer = self.world.connect(n);
+        self.sync.handle_peer_up(&mut self.world.cx(), peer);
+        peer
+    }
+
+    /// Lets the next deadline pass; returns what is asked then.
+    fn wake(&mut self) -> Vec<(RequestId, PeerId, RegistryMessage)> {
+        let at = self.sync.next_deadline().expect("something is planned");
+        let by = at.since(self.world.now);
+        self.world.advance(by);
+        self.sync.handle_timeout(&mut self.world.cx(), &self.catalog);
+        assert!(self.sync.next_deadline().is_none_or(|next| next > self.world.now), "spinning");
+        self.asked()
+    }
+
+    fn asked(&mut self) -> Vec<(RequestId, PeerId, RegistryMessage)> {
+        self.actions().0
+    }
+
+    /// Requests, answers and offences among the actions.
+    #[expect(clippy::type_complexity, reason = "three lists")]
+    fn actions(
+        &mut self,
+    ) -> (Vec<(RequestId, PeerId, RegistryMessage)>, Vec<(Token, Option<RegistryMessage>)>, Vec<(PeerId, Offence)>)
+    {
+        let (mut asked, mut answered, mut charged) = (vec![], vec![], vec![]);
+        for action in self.world.actions() {
+            match action {
+                Action::Request { id, peer, msg } => asked.push((id, peer, registry(&msg))),
+                Action::Respond { token, msg } => answered.push((token, msg.as_ref().map(registry))),
+                Action::Emit(Event::PeerMisbehaved { peer, offence, .. }) => charged.push((peer, offence)),
+                Action::Disconnect { .. } | Action::Dial { .. } => {}
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+        (asked, answered, charged)
+    }
+
+    fn answer(&mut self, id: RequestId, msg: RegistryMessage) {
+        self.sync.handle_response(&mut self.world.cx(), &self.catalog, id, &msg);
+    }
+
+    fn fail(&mut self, id: RequestId, why: RequestError) {
+        self.sync.handle_request_failed(&mut self.world.cx(), &self.catalog, id, why);
+    }
+
+    fn request(&mut self, peer: PeerIx, msg: RegistryMessage) -> Option<RegistryMessage> {
+        self.sync.handle_request(&mut self.world.cx(), &self.catalog, peer, Token(1), &msg);
+        let (_, mut answered, _) = self.actions();
+        assert_eq!(answered.len(), 1, "always answered");
+        answered.remove(0).1
+    }
+
+    fn catch_up(&mut self, publisher: PublisherId, want: u64, source: Option<PeerIx>) {
+        self.sync.catch_up(&mut self.world.cx(), &self.catalog, publisher, want, source);
+    }
+
+    fn events(&mut self) -> Vec<SyncEvent> {
+        core::iter::from_fn(|| self.sync.poll_event()).collect()
+    }
+
+    /// A peer whose summary differs in the first range; returns the question for its publishers.
+    fn differing(&mut self, n: u64) -> (PeerIx, RequestId) {
+        let peer = self.connect(n);
+        let [(id, _, RegistryMessage::GetSummary)] = self.wake()[..] else { panic!("no summary asked") };
+        let mut fingerprints = self.sync.fingerprints.all(&self.catalog);
+        fingerprints[0] = Digest([1; 32]);
+        self.answer(id, RegistryMessage::Summary { fingerprints });
+        let [(id, _, RegistryMessage::GetPublishers { range: 0, after: None })] = self.asked()[..] else {
+            panic!("no publishers asked")
+        };
+        (peer, id)
+    }
+}
+
+fn registry(msg: &crate::Message) -> RegistryMessage {
+    match &msg.0 {
+        Kind::Registry(msg) => RegistryMessage::clone(msg),
+        Kind::Kad(_) | Kind::Gossip(_) | Kind::Bitswap(_) => panic!("unexpected {msg:?}"),
+    }
+}
+
+/// Publisher `n` of the first range.
+fn publisher(n: u8) -> PublisherId {
+    let mut id = [0; 32];
+    id[31] = n;
+    PublisherId(Digest(id))
+}
+
+fn claim(n: u8, length: u64) -> PublisherState {
+    PublisherState { publisher: publisher(n), length, tip: Digest([n; 32]) }
+}
+
+fn page(entries: Vec<PublisherState>) -> RegistryMessage {
+    RegistryMessage::Publishers { entries, more: false }
+}
+
+fn log(from: u64, entries: &[&'static [u8]]) -> RegistryMessage {
+    let entries = entries.iter().map(|entry| Bytes::from_static(entry)).collect();
+    RegistryMessage::Log { record: Bytes::from_static(b"record"), from, entries }
+}
+
+#[test]
+fn equal_catalogues_cost_one_question() {
+    let mut bench = Bench::new();
+    bench.connect(1);
+    let [(id, _, RegistryMessage::GetSummary)] = bench.wake()[..] else { panic!("no summary asked") };
+    let fingerprints = bench.sync.fingerprints.all(&bench.catalog);
+    bench.answer(id, RegistryMessage::Summary { fingerprints });
+    assert!(bench.asked().is_empty());
+    assert!(bench.sync.rounds.is_empty());
+    let next = bench.sync.next_deadline().unwrap();
+    assert!(next.since(bench.world.now) <= bench.world.config.sync.interval * 3 / 2);
+    let [(_, _, RegistryMessage::GetSummary)] = bench.wake()[..] else { panic!("no further round") };
+}
+
+#[test]
+fn without_partners_nothing_wakes() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.sync.next_deadline(), None);
+    let peer = bench.connect(1);
+    bench.wake();
+    bench.sync.handle_peer_down(&mut bench.world.cx(), peer);
+    assert_eq!(bench.sync.next_deadline(), None);
+}
+
+#[test]
+fn what_a_peer_has_more_of_is_fetched_a_few_at_a_time_and_judged() {
+    let mut bench = Bench::new();
+    let (peer, id) = bench.differing(1);
+    bench.answer(id, page((0..10).map(|n| claim(n, 3)).collect()));
+    let asked = bench.asked();
+    assert_eq!(asked.len(), 4);
+    assert_eq!(asked[0].2, RegistryMessage::GetLog { publisher: publisher(0), from: 0 });
+    bench.answer(asked[0].0, log(0, &[b"one", b"two"]));
+    let events = bench.events();
+    let [SyncEvent::Entries { ticket, source, from: 0, entries, .. }] = &events[..] else {
+        panic!("unexpected {events:?}");
+    };
+    assert_eq!((*source, entries.len()), (peer, 2));
+    bench.sync.handle_judged(&mut bench.world.cx(), &bench.catalog, *ticket, Verdict::Ignore);
+    let further = bench.asked();
+    assert_eq!(further.len(), 1, "an ignored log makes room for the next one");
+    bench.sync.handle_judged(&mut bench.world.cx(), &bench.catalog, *ticket, Verdict::Reject);
+    assert!(bench.actions().2.is_empty(), "a verdict counts once");
+}
+
+#[test]
+fn an_ignored_log_is_not_fetched_again_in_the_next_round() {
+    let mut bench = Bench::new();
+    let (_, id) = bench.differing(1);
+    bench.answer(id, page(vec![claim(0, 3)]));
+    let fetch = bench.asked()[0].0;
+    bench.answer(fetch, log(0, &[b"one"]));
+    let [SyncEvent::Entries { ticket, .. }] = bench.events()[..] else { panic!("nothing to judge") };
+    bench.sync.handle_judged(&mut bench.world.cx(), &bench.catalog, ticket, Verdict::Ignore);
+    assert!(bench.sync.rounds.is_empty());
+    let (_, id) = bench.differing(2);
+    bench.answer(id, page(vec![claim(0, 3)]));
+    assert!(bench.asked().is_empty());
+}
+
+#[test]
+fn a_rejected_run_is_charged_to_its_source_and_ends_the_round() {
+    let mut bench = Bench::new();
+    let (_, id) = bench.differing(1);
+    bench.answer(id, page(vec![claim(0, 3), claim(1, 3)]));
+    let fetch = bench.asked()[0].0;
+    bench.answer(fetch, log(0, &[b"forged"]));
+    let [SyncEvent::Entries { ticket, .. }] = bench.events()[..] else { panic!("nothing to judge") };
+    bench.sync.handle_judged(&mut bench.world.cx(), &bench.catalog, ticket, Verdict::Reject);
+    assert_eq!(bench.actions().2, [(TestWorld::peer_id(1), Offence::BadStatement)]);
+    assert!(bench.sync.rounds.is_empty());
+    for _ in 0..3 {
+        assert!(bench.wake().is_empty(), "a shunned peer is left alone");
+    }
+}
+
+#[test]
+fn a_gap_tries_its_source_then_others_then_holders_and_always_ends() {
+    let mut bench = Bench::new();
+    let source = bench.connect(1);
+    let other = bench.connect(2);
+    bench.catch_up(publisher(1), 5, Some(source));
+    for peer in [1, 2] {
+        let [(id, from, RegistryMessage::GetLog { .. })] = bench.asked()[..] else { panic!("nobody asked") };
+        assert_eq!(from, TestWorld::peer_id(peer));
+        if peer == 1 { bench.answer(id, log(0, &[])) } else { bench.fail(id, RequestError::Reset) }
+    }
+    assert!(matches!(bench.events()[..], [SyncEvent::NeedHolders { .. }]));
+    let holder = bench.world.know(3);
+    let local = bench.world.local.id;
+    let own = bench.world.peers.intern(local);
+    let holders = [own, source, other, holder];
+    bench.sync.handle_holders(&mut bench.world.cx(), &bench.catalog, publisher(1), &holders);
+    let dialled = bench.world.actions();
+    assert!(matches!(dialled[..], [Action::Dial { .. }]), "{dialled:?}");
+    let failed = RequestId::new(Owner::Sync, 0);
+    bench.fail(failed, RequestError::Unreachable);
+    assert!(bench.events().is_empty(), "unknown ids are ignored");
+    let waiting = *bench.sync.requests.keys().next().unwrap();
+    bench.fail(waiting, RequestError::Unreachable);
+    assert!(matches!(bench.events()[..], [SyncEvent::CaughtUp { ok: false, .. }]));
+    bench.sync.handle_holders(&mut bench.world.cx(), &bench.catalog, publisher(1), &[holder]);
+    assert!(bench.sync.gaps.is_empty() && bench.sync.requests.is_empty());
+}
+
+#[test]
+fn a_gap_that_is_none_is_answered_at_once() {
+    let mut bench = Bench::new();
+    bench.catch_up(publisher(1), 0, None);
+    assert!(matches!(bench.events()[..], [SyncEvent::CaughtUp { ok: true, .. }]));
+}
+
+#[test]
+fn gaps_are_bounded_and_all_of_them_end() {
+    let mut bench = Bench::new();
+    bench.connect(1);
+    for n in 0..2000u64 {
+        bench.catch_up(PublisherId(Digest::of(&n.to_be_bytes())), 1, None);
+    }
+    let mut ended = 0;
+    while !bench.sync.gaps.is_empty() {
+        ended += bench.events().iter().filter(|event| matches!(event, SyncEvent::CaughtUp { .. })).count();
+        bench.wake();
+    }
+    ended += bench.events().iter().filter(|event| matches!(event, SyncEvent::CaughtUp { .. })).count();
+    assert_eq!(ended, 2000);
+}
+
+#[test]
+fn attack_03_a_peer_that_never_answers_ends_its_round_by_the_deadline() {
+    let mut bench = Bench::new();
+    bench.connect(1);
+    let [(id, ..)] = bench.wake()[..] else { panic!("nothing asked") };
+    bench.wake();
+    assert!(bench.sync.rounds.is_empty() && bench.sync.requests.is_empty());
+    bench.answer(id, RegistryMessage::Summary { fingerprints: vec![] });
+    let (asked, _, charged) = bench.actions();
+    assert!(asked.is_empty() && charged.is_empty(), "too late is ignored");
+}
+
+#[test]
+fn attack_10_an_answer_of_the_wrong_kind_is_charged_once() {
+    for wrong in [
+        RegistryMessage::GetSummary,
+        page(vec![]),
+        log(0, &[b"x"]),
+        RegistryMessage::Summary { fingerprints: vec![Digest([0; 32]); 3] },
+    ] {
+        let mut bench = Bench::new();
+        bench.connect(1);
+        let [(id, ..)] = bench.wake()[..] else { panic!("nothing asked") };
+        bench.answer(id, wrong.clone());
+        bench.answer(id, wrong);
+        assert_eq!(bench.actions().2, [(TestWorld::peer_id(1), FAULT)]);
+        assert!(bench.sync.rounds.is_empty());
+    }
+}
+
+#[test]
+fn attack_10_pages_out_of_order_of_another_range_or_without_end_are_charged() {
+    let mut other_range = claim(1, 1);
+    other_range.publisher.0.0[0] = 0xF0;
+    for entries in [vec![claim(2, 1), claim(1, 1)], vec![claim(1, 1), claim(1, 1)], vec![other_range]] {
+        let mut bench = Bench::new();
+        let (_, id) = bench.differing(1);
+        bench.answer(id, page(entries));
+        assert_eq!(bench.actions().2.len(), 1);
+    }
+    let mut bench = Bench::new();
+    let (_, id) = bench.differing(1);
+    bench.answer(id, RegistryMessage::Publishers { entries: vec![], more: true });
+    assert_eq!(bench.actions().2.len(), 1);
+}
+
+#[test]
+fn attack_17_a_claim_that_delivers_nothing_costs_the_peer_and_bounded_work() {
+    let mut bench = Bench::new();
+    let (_, id) = bench.differing(1);
+    bench.answer(id, page((0..200).map(|n| claim(n, u64::MAX)).collect()));
+    let asked = bench.asked();
+    assert!(asked.len() <= 4);
+    for (id, ..) in asked {
+        bench.answer(id, log(0, &[]));
+    }
+    let (asked, _, charged) = bench.actions();
+    assert!(asked.is_empty() && bench.sync.gaps.is_empty());
+    assert_eq!(charged, [(TestWorld::peer_id(1), FAULT)]);
+}
+
+#[test]
+fn a_flood_of_questions_is_answered_with_nothing_and_charged() {
+    let mut bench = Bench::new();
+    let peer = bench.connect(1);
+    let served = (0..2000).filter(|_| bench.request(peer, RegistryMessage::GetSummary).is_some()).count();
+    assert_eq!(served, 1000);
+    assert!(bench.world.peers.is_banned(bench.world.now, peer));
+    let other = bench.connect(2);
+    assert!(bench.request(other, RegistryMessage::GetSummary).is_some());
+}
+
+#[test]
+fn questions_are_answered_and_what_is_none_is_charged() {
+    let mut bench = Bench::new();
+    let peer = bench.connect(1);
+    let Some(RegistryMessage::Summary { fingerprints }) = bench.request(peer, RegistryMessage::GetSummary) else {
+        panic!("no summary");
+    };
+    assert_eq!(fingerprints.len(), usize::from(RANGES));
+    let question = RegistryMessage::GetPublishers { range: 3, after: None };
+    assert_eq!(bench.request(peer, question), Some(page(vec![])));
+    let question = RegistryMessage::GetLog { publisher: publisher(1), from: u64::MAX };
+    let nothing = RegistryMessage::Log { record: Bytes::new(), from: u64::MAX, entries: vec![] };
+    assert_eq!(bench.request(peer, question), Some(nothing));
+    for odd in [page(vec![]), log(0, &[]), RegistryMessage::GetPublishers { range: 16, after: None }] {
+        assert_eq!(bench.request(peer, odd), None);
+    }
+    assert_eq!(bench.world.peers.views(bench.world.now, &bench.world.config)[0].offences, 30);
+}
