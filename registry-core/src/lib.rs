@@ -117,12 +117,11 @@
 //!
 //! // Time passes only when the world says so.
 //! let end = start.now + Duration::from_secs(60);
-//! while let Some((wake, at)) = [0, 1].iter().filter_map(|at| Some((world.nodes[*at].poll_timeout()?, *at))).min_by_key(|(wake, at)| (wake.at, *at)) {
-//!     if wake.at > end {
-//!         break;
-//!     }
-//!     world.now = wake.at;
-//!     world.nodes[at].handle_timeout(world.now);
+//! loop {
+//!     let wakes = [0, 1].into_iter().filter_map(|at| Some((world.nodes[at].poll_timeout()?.at, at)));
+//!     let Some((wake, at)) = wakes.min().filter(|(wake, _)| *wake <= end) else { break };
+//!     world.now = wake;
+//!     world.nodes[at].handle_timeout(wake);
 //!     world.run();
 //! }
 //! # Ok::<(), CommandError>(())
