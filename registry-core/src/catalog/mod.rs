@@ -3,7 +3,7 @@
 //! Statements are admitted only when their signatures, positions and links hold. The machine knows nothing of how they
 //! travel: gossip and sync hand them in, events tell what was admitted.
 
-mod cbor;
+pub(crate) mod cbor;
 pub mod envelope;
 pub mod head;
 pub mod inception;

@@ -3,7 +3,6 @@
 //! Limits apply before allocation, and `decode(encode(m)) == m`.
 
 pub(crate) mod bitswap;
-mod cbor;
 mod frame;
 pub(crate) mod gossip;
 pub(crate) mod kad;

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::catalog::cbor::List;
+use crate::catalog::record;
 use crate::id::{Digest, PublisherId};
-use crate::wire::cbor::{Blob, Capped};
-use crate::wire::{WireError, kad};
+use crate::wire::WireError;
 
 /// Leaves room for a useful batch of 16 KiB statements.
 pub(crate) const MAX_FRAME: usize = 1024 * 1024;
@@ -21,8 +22,7 @@ pub(crate) const MAX_PUBLISHERS: usize = 8192;
 pub(crate) const MAX_STATEMENTS: usize = 4096;
 /// An encoded envelope: a body of 16 KiB, and its signatures.
 pub(crate) const MAX_STATEMENT: usize = 20 * 1024;
-/// A head record is a DHT value.
-pub(crate) const MAX_HEAD_RECORD: usize = kad::MAX_RECORD;
+pub(crate) const MAX_HEAD_RECORD: usize = record::MAX_RECORD;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum RegistryMessage {
@@ -86,8 +86,8 @@ impl Serialize for RegistryMessage {
             Self::Publishers { entries, more } => (tag::PUBLISHERS, entries, more).serialize(to),
             Self::GetLog { publisher, from } => (tag::GET_LOG, publisher, from).serialize(to),
             Self::Log { record, from, entries } => {
-                let entries: Vec<_> = entries.iter().cloned().map(Blob::<MAX_STATEMENT>).collect();
-                (tag::LOG, Blob::<MAX_HEAD_RECORD>(record.clone()), from, entries).serialize(to)
+                let entries: Vec<_> = entries.iter().map(|entry| serde_bytes::Bytes::new(entry)).collect();
+                (tag::LOG, serde_bytes::Bytes::new(record), from, entries).serialize(to)
             }
         }
     }
@@ -112,7 +112,7 @@ impl<'de> Visitor<'de> for MessageVisitor {
         Ok(match next(&mut seq)? {
             tag::GET_SUMMARY => RegistryMessage::GetSummary,
             tag::SUMMARY => {
-                RegistryMessage::Summary { fingerprints: next::<_, Capped<_, { RANGES as usize }>>(&mut seq)?.0 }
+                RegistryMessage::Summary { fingerprints: next::<_, List<_, { RANGES as usize }>>(&mut seq)?.0 }
             }
             tag::GET_PUBLISHERS => {
                 let range = next(&mut seq)?;
@@ -122,18 +122,19 @@ impl<'de> Visitor<'de> for MessageVisitor {
                 RegistryMessage::GetPublishers { range, after: next(&mut seq)? }
             }
             tag::PUBLISHERS => RegistryMessage::Publishers {
-                entries: next::<_, Capped<_, MAX_PUBLISHERS>>(&mut seq)?.0,
+                entries: next::<_, List<_, MAX_PUBLISHERS>>(&mut seq)?.0,
                 more: next(&mut seq)?,
             },
             tag::GET_LOG => RegistryMessage::GetLog { publisher: next(&mut seq)?, from: next(&mut seq)? },
-            tag::LOG => RegistryMessage::Log {
-                record: next::<_, Blob<MAX_HEAD_RECORD>>(&mut seq)?.0,
-                from: next(&mut seq)?,
-                entries: {
-                    let entries = next::<_, Capped<Blob<MAX_STATEMENT>, MAX_STATEMENTS>>(&mut seq)?.0;
-                    entries.into_iter().map(|entry| entry.0).collect()
-                },
-            },
+            tag::LOG => {
+                let (record, from) = (next(&mut seq)?, next(&mut seq)?);
+                let entries = next::<_, List<_, MAX_STATEMENTS>>(&mut seq)?.0.into_iter();
+                RegistryMessage::Log {
+                    record: own(record, MAX_HEAD_RECORD)?,
+                    from,
+                    entries: entries.map(|entry| own(entry, MAX_STATEMENT)).collect::<Result<_, _>>()?,
+                }
+            }
             _ => return Err(A::Error::custom("no such message")),
         })
     }
@@ -142,6 +143,13 @@ impl<'de> Visitor<'de> for MessageVisitor {
 /// The next field. That none follows the last one is checked by the deserializer.
 fn next<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(seq: &mut A) -> Result<T, A::Error> {
     seq.next_element()?.ok_or_else(|| A::Error::custom("too few fields"))
+}
+
+fn own<E: Error>(bytes: &serde_bytes::Bytes, max: usize) -> Result<Bytes, E> {
+    if bytes.len() > max {
+        return Err(E::custom("byte string too long"));
+    }
+    Ok(Bytes::copy_from_slice(bytes))
 }
 
 impl From<(PublisherId, u64, Digest)> for PublisherState {
