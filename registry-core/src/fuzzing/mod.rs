@@ -7,6 +7,7 @@
 
 pub mod peers;
 pub mod search;
+pub mod sync;
 pub mod unixfs;
 pub mod wire;
 pub(crate) mod world;
@@ -20,6 +21,7 @@ pub type Body = fn(&[u8]);
 pub const TARGETS: &[(&str, Body)] = &[
     ("peers", peers::peers),
     ("search", search::search),
+    ("sync", sync::sync),
     ("unixfs", unixfs::unixfs),
     ("wire_bitswap", wire::wire_bitswap),
     ("wire_frames", wire::wire_frames),

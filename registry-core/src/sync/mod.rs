@@ -220,6 +220,11 @@ impl Sync {
         self.events.pop_front()
     }
 
+    /// Rounds and gaps under way, and requests in flight.
+    pub(crate) fn load(&self) -> (usize, usize, usize) {
+        (self.rounds.len(), self.gaps.len(), self.requests.len())
+    }
+
     /// Starts whatever there is room for.
     fn drive(&mut self, cx: &mut Cx<'_>, catalog: &Catalog) {
         self.start_queued_gaps(cx, catalog);
