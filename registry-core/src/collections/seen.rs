@@ -11,13 +11,22 @@ pub(crate) struct SeenCache {
     young: LookupMap<Digest, ()>,
     old: LookupMap<Digest, ()>,
     rotated: Instant,
+    rotations: u64,
     ttl: Duration,
     capacity: usize,
 }
 
 impl SeenCache {
     pub(crate) fn new(secret: u64, now: Instant, ttl: Duration, capacity: usize) -> Self {
-        Self { secret, young: LookupMap::new(secret), old: LookupMap::new(secret), rotated: now, ttl, capacity }
+        Self {
+            secret,
+            young: LookupMap::new(secret),
+            old: LookupMap::new(secret),
+            rotated: now,
+            rotations: 0,
+            ttl,
+            capacity,
+        }
     }
 
     pub(crate) fn contains(&self, digest: &Digest) -> bool {
@@ -29,10 +38,16 @@ impl SeenCache {
         if now.since(self.rotated) >= self.ttl || self.young.len() >= self.capacity / 2 {
             self.old = core::mem::replace(&mut self.young, LookupMap::new(self.secret));
             self.rotated = now;
+            self.rotations += 1;
         }
         let fresh = !self.contains(&digest);
         self.young.insert(digest, ());
         fresh
+    }
+
+    /// How often the older generation was forgotten: a digest inserted at `n` is known until `n + 2`.
+    pub(crate) fn rotations(&self) -> u64 {
+        self.rotations
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -5,6 +5,7 @@
 //! `fuzz/fuzz_targets/<name>.rs` under cargo-fuzz. A new body is added to [`TARGETS`], and its stub to
 //! `fuzz/Cargo.toml`.
 
+pub mod gossip;
 pub mod peers;
 pub mod search;
 pub mod sync;
@@ -19,6 +20,7 @@ pub type Body = fn(&[u8]);
 
 /// Every body, by the name of its target and corpus folder.
 pub const TARGETS: &[(&str, Body)] = &[
+    ("gossip", gossip::gossip),
     ("peers", peers::peers),
     ("search", search::search),
     ("sync", sync::sync),

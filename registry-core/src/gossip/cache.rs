@@ -1,0 +1,177 @@
+//! Messages kept for those who missed them, and authors' sequence numbers.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::gossip::limits::{MAX_AUTHORS, MAX_CACHE_BYTES, MAX_SERVED};
+use crate::gossip::message_id::MessageId;
+use crate::id::{Digest, PeerId, PeerIx, TopicName};
+use crate::wire::gossip::PubMessage;
+
+/// The message cache: windows of one heartbeat each (`mcache` of the specification).
+#[derive(Debug)]
+pub(super) struct MessageCache {
+    /// Heartbeats a message can be asked for.
+    length: u64,
+    /// Heartbeats at which a message is gossiped about.
+    gossip: u64,
+    entries: BTreeMap<Digest, Cached>,
+    /// (window, id) in ascending order of window.
+    order: VecDeque<(u64, Digest)>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Cached {
+    msg: Arc<PubMessage>,
+    id: MessageId,
+    window: u64,
+    served: Vec<(PeerIx, u8)>,
+}
+
+impl MessageCache {
+    pub(super) fn new(length: usize, gossip: usize) -> Self {
+        let length = (length as u64).max(1);
+        let gossip = (gossip as u64).clamp(1, length);
+        Self { length, gossip, entries: BTreeMap::new(), order: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Keeps a message of the window after heartbeat `tick`. When bytes run out, the oldest messages go.
+    pub(super) fn put(&mut self, tick: u64, id: MessageId, msg: Arc<PubMessage>) {
+        let key = id.key();
+        if self.entries.contains_key(&key) {
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(msg.raw.len());
+        self.entries.insert(key, Cached { msg, id, window: tick, served: Vec::new() });
+        self.order.push_back((tick, key));
+        while self.bytes > MAX_CACHE_BYTES && self.drop_oldest() {}
+    }
+
+    /// The message, unless the peer has had it often enough.
+    pub(super) fn serve(&mut self, tick: u64, key: &Digest, peer: PeerIx) -> Option<Arc<PubMessage>> {
+        let cached = self.entries.get_mut(key).filter(|cached| tick < cached.window.saturating_add(self.length))?;
+        match cached.served.iter_mut().find(|(served, _)| *served == peer) {
+            Some((_, count)) if *count >= MAX_SERVED => return None,
+            Some((_, count)) => *count += 1,
+            None => cached.served.push((peer, 1)),
+        }
+        Some(cached.msg.clone())
+    }
+
+    /// Ids to gossip about at heartbeat `tick`, by topic, oldest first.
+    pub(super) fn recent(&self, tick: u64) -> BTreeMap<TopicName, Vec<Bytes>> {
+        let mut topics: BTreeMap<TopicName, Vec<Bytes>> = BTreeMap::new();
+        for (window, key) in &self.order {
+            if tick <= window.saturating_add(self.gossip)
+                && let Some(cached) = self.entries.get(key)
+            {
+                topics.entry(cached.msg.topic.clone()).or_default().push(cached.id.to_bytes());
+            }
+        }
+        topics
+    }
+
+    /// Forgets what is too old at heartbeat `tick`.
+    pub(super) fn shift(&mut self, tick: u64) {
+        while self.order.front().is_some_and(|(window, _)| window.saturating_add(self.length) <= tick) {
+            self.drop_oldest();
+        }
+    }
+
+    /// The next heartbeat after `ran` that gossips or forgets something.
+    pub(super) fn due(&self, ran: u64) -> Option<u64> {
+        let next = ran.saturating_add(1);
+        let (oldest, _) = self.order.front()?;
+        let expiry = oldest.saturating_add(self.length).max(next);
+        let gossiped = self.order.partition_point(|(window, _)| window.saturating_add(self.gossip) < next);
+        let gossip = self.order.get(gossiped).map(|(window, _)| window.saturating_add(1).max(next));
+        Some(gossip.map_or(expiry, |gossip| gossip.min(expiry)))
+    }
+
+    fn drop_oldest(&mut self) -> bool {
+        let Some((_, key)) = self.order.pop_front() else { return false };
+        if let Some(cached) = self.entries.remove(&key) {
+            self.bytes = self.bytes.saturating_sub(cached.msg.raw.len());
+        }
+        true
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        assert_eq!(self.entries.len(), self.order.len());
+        assert_eq!(self.bytes, self.entries.values().map(|cached| cached.msg.raw.len()).sum::<usize>());
+        self.bytes
+    }
+}
+
+/// For each author, a sequence number below which everything was delivered or is too old: what has left the seen cache
+/// cannot be delivered again.
+///
+/// Numbers of messages that the seen cache still knows do not count, so that messages may overtake each other.
+#[derive(Debug, Default)]
+pub(super) struct Authors {
+    by_id: BTreeMap<PeerId, Author>,
+    by_use: BTreeMap<u64, PeerId>,
+    uses: u64,
+}
+
+#[derive(Debug, Default)]
+struct Author {
+    used: u64,
+    /// Rotation of the seen cache to which `young` and `old` belong.
+    rotation: u64,
+    young: Option<u64>,
+    old: Option<u64>,
+    floor: Option<u64>,
+}
+
+impl Author {
+    fn floor_at(&self, rotation: u64) -> Option<u64> {
+        match rotation.saturating_sub(self.rotation) {
+            0 => self.floor,
+            1 => self.floor.max(self.old),
+            _ => self.floor.max(self.old).max(self.young),
+        }
+    }
+
+    fn rotate_to(&mut self, rotation: u64) {
+        self.floor = self.floor_at(rotation);
+        match rotation.saturating_sub(self.rotation) {
+            0 => {}
+            1 => self.old = core::mem::take(&mut self.young),
+            _ => (self.young, self.old) = (None, None),
+        }
+        self.rotation = rotation;
+    }
+}
+
+impl Authors {
+    /// Is a message with this number a replay? `rotation` counts the seen cache's rotations.
+    pub(super) fn is_replay(&self, rotation: u64, author: &PeerId, seqno: u64) -> bool {
+        self.by_id.get(author).is_some_and(|known| Some(seqno) <= known.floor_at(rotation))
+    }
+
+    /// A message just entered the seen cache.
+    pub(super) fn note(&mut self, rotation: u64, author: PeerId, seqno: u64) {
+        self.uses += 1;
+        let known = self.by_id.entry(author).or_insert_with(|| Author { rotation, ..Author::default() });
+        known.rotate_to(rotation);
+        known.young = known.young.max(Some(seqno));
+        let before = core::mem::replace(&mut known.used, self.uses);
+        self.by_use.remove(&before);
+        self.by_use.insert(self.uses, author);
+        if self.by_id.len() > MAX_AUTHORS
+            && let Some((_, silent)) = self.by_use.pop_first()
+        {
+            self.by_id.remove(&silent);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        assert_eq!(self.by_id.len(), self.by_use.len());
+        self.by_id.len()
+    }
+}

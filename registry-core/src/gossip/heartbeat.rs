@@ -1,0 +1,104 @@
+//! The heartbeat: upkeep and lazy gossip, on a grid, and only at points of the grid where a rule can act.
+
+use alloc::vec::Vec;
+
+use crate::action::SendClass;
+use crate::cx::Cx;
+use crate::gossip::Gossip;
+use crate::gossip::limits::Budget;
+use crate::gossip::send::{broadcast, ihave};
+use crate::id::{PeerIx, TopicName};
+use crate::time::{Duration, Instant, micros};
+
+/// Points of time `origin + n * period`; heartbeat 1 is at the origin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grid {
+    origin: Instant,
+    period: u64,
+}
+
+impl Grid {
+    pub(super) fn new(origin: Instant, period: Duration) -> Self {
+        Self { origin, period: micros(period).max(1) }
+    }
+
+    /// The latest heartbeat that is not after `now`; 0 before the first.
+    pub(super) fn tick(&self, now: Instant) -> u64 {
+        if now < self.origin { 0 } else { 1 + micros(now.since(self.origin)) / self.period }
+    }
+
+    pub(super) fn at(&self, tick: u64) -> Instant {
+        self.origin + Duration::from_micros(tick.saturating_sub(1).saturating_mul(self.period))
+    }
+
+    /// The first heartbeat that is not before `time`.
+    fn tick_from(&self, time: Instant) -> u64 {
+        let tick = self.tick(time);
+        if self.at(tick) < time { tick.saturating_add(1) } else { tick }
+    }
+}
+
+impl Gossip {
+    /// The next heartbeat at which a rule can act.
+    pub(super) fn due_tick(&self) -> Option<u64> {
+        [self.upkeep, self.cache.due(self.ran)].into_iter().flatten().min()
+    }
+
+    /// G3: mesh, fanout, gossip, message cache, IDONTWANT.
+    pub(super) fn heartbeat(&mut self, cx: &mut Cx<'_>, tick: u64) {
+        self.ran = tick;
+        if self.upkeep.take_if(|due| *due <= tick).is_some() {
+            self.stale = true;
+        }
+        let names: Vec<TopicName> = self.topics.keys().cloned().collect();
+        for name in &names {
+            self.keep_mesh(cx, name);
+        }
+        for name in &names {
+            self.keep_fanout(cx, name);
+        }
+        self.gossip_about(cx, tick);
+        self.cache.shift(tick);
+        for state in self.peers.values_mut() {
+            state.forget_dont_wants(tick);
+        }
+        let slack = cx.config.gossip.heartbeat;
+        self.topics.retain(|_, topic| {
+            topic.backoffs.forget_expired(cx.now, slack);
+            topic.joined || topic.fanout.is_some() || !topic.backoffs.is_empty()
+        });
+    }
+
+    /// IHAVE about recent messages to some subscribers that did not get them whole from this node.
+    fn gossip_about(&mut self, cx: &mut Cx<'_>, tick: u64) {
+        let config = &cx.config.gossip;
+        for (name, ids) in self.cache.recent(tick) {
+            let Some(topic) = self.topics.get(&name) else { continue };
+            let mut targets = self.ready_subscribers(&name);
+            let is_muted = |peer: &PeerIx| self.peers.get(peer).is_some_and(|state| state.is_muted(tick));
+            targets.retain(|peer| !topic.partners().contains(peer) && !is_muted(peer));
+            let share = targets.len().saturating_mul(config.gossip_factor_percent) / 100;
+            let targets = cx.rng.sample(targets, share.max(config.d_lazy));
+            if targets.is_empty() {
+                continue;
+            }
+            let max_ids = Budget::IhaveIds.limit() as usize;
+            let ids = if ids.len() > max_ids { cx.rng.sample(ids, max_ids) } else { ids };
+            for msg in ihave(name, ids, Budget::IhaveMessages.limit() as usize) {
+                broadcast(cx, &targets, msg, SendClass::Gossip);
+            }
+        }
+    }
+
+    /// Finds the next heartbeat for mesh and fanout, when something they depend on has changed.
+    pub(super) fn replan(&mut self, cx: &Cx<'_>) {
+        if !core::mem::take(&mut self.stale) {
+            return;
+        }
+        let now = self.grid.tick(cx.now);
+        // A heartbeat that is due and not run yet stays due, however many inputs come first.
+        let soonest = self.upkeep.filter(|due| *due <= now).unwrap_or(now.saturating_add(1));
+        let times = self.topics.iter().filter_map(|(name, topic)| self.upkeep_time(cx, name, topic));
+        self.upkeep = times.min().map(|time| self.grid.tick_from(time).max(soonest));
+    }
+}

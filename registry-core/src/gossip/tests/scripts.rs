@@ -1,0 +1,460 @@
+//! What the specification asks for, rule by rule.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::bench::*;
+use crate::action::{SendClass, StoreRequest, Table, Write};
+use crate::catalog::Verdict;
+use crate::command::CommandError;
+use crate::config::Config;
+use crate::event::OpError;
+use crate::gossip::publish::RESERVE;
+use crate::id::OpId;
+use crate::input::{GossipVersion, Row, Side, StoreError, StoreResult};
+use crate::time::Duration;
+use crate::wire::gossip::Control;
+
+#[test]
+fn subscriptions_are_told_to_new_and_to_old_peers() {
+    let mut bench = Bench::new();
+    bench.subscribe("a");
+    bench.peer(1, Side::Dialer);
+    let [hello] = &bench.taken()[..] else { panic!("one RPC") };
+    assert_eq!(*hello.rpc, subscriptions(true, [topic("a")]));
+    bench.subscribe("b");
+    bench.subscribe("b");
+    bench.unsubscribe("a");
+    let sent: Vec<_> = bench.taken().into_iter().map(|sent| (*sent.rpc).clone()).collect();
+    assert_eq!(sent, [subscriptions(true, [topic("b")]), subscriptions(false, [topic("a")])]);
+}
+
+#[test]
+fn a_mesh_forms_at_the_next_heartbeat_and_is_repaired() {
+    let (mut bench, peers) = Bench::joined("a", 20);
+    assert!(bench.mesh("a").is_empty());
+    bench.run(SECOND);
+    let mesh = bench.mesh("a");
+    assert_eq!(mesh.len(), 6);
+    assert_eq!(bench.taken_by(grafts).len(), 6);
+    assert!(peers.iter().all(|peer| bench.gossip.in_mesh(*peer) == mesh.contains(peer)));
+    assert_eq!(bench.gossip.next_deadline(), None, "nothing to do, no wake");
+    bench.peer_gone(mesh[0]);
+    assert_eq!(bench.gossip.next_deadline(), None, "five are enough");
+    bench.receive(mesh[1], subscriptions(false, [topic("a")]));
+    bench.run(SECOND);
+    assert_eq!(bench.mesh("a").len(), 6);
+}
+
+#[test]
+fn the_mesh_keeps_outbound_connections() {
+    let mut bench = Bench::new();
+    bench.subscribe("a");
+    for n in 0..6 {
+        bench.subscriber(n, Side::Listener, "a");
+    }
+    bench.run(SECOND);
+    assert_eq!(bench.mesh("a").len(), 6);
+    let outbound: Vec<_> = (10..13).map(|n| bench.subscriber(n, Side::Dialer, "a")).collect();
+    bench.run(SECOND);
+    let mesh = bench.mesh("a");
+    assert_eq!(mesh.len(), 8);
+    assert_eq!(outbound.iter().filter(|peer| mesh.contains(peer)).count(), 2);
+}
+
+#[test]
+fn joining_starts_with_the_fanout() {
+    let mut bench = Bench::new();
+    for n in 0..20 {
+        bench.subscriber(n, Side::Dialer, "a");
+    }
+    bench.publish("a", b"x");
+    let fanout = bench.gossip.topics["a"].fanout.as_ref().unwrap().peers.clone();
+    assert_eq!(fanout.len(), 6);
+    bench.subscribe("a");
+    assert_eq!(bench.mesh("a"), fanout.into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_fanout_is_refilled_and_ends_after_a_minute() {
+    let mut config = Config::default();
+    config.gossip.flood_publish = false;
+    let mut bench = Bench::with(config);
+    for n in 0..4 {
+        bench.subscriber(n, Side::Dialer, "a");
+    }
+    bench.publish("a", b"x");
+    assert_eq!(bench.taken_by(publishes).len(), 4);
+    for n in 4..20 {
+        bench.subscriber(n, Side::Dialer, "a");
+    }
+    bench.run(SECOND);
+    let fanout = &bench.gossip.topics["a"].fanout.as_ref().unwrap().peers;
+    assert_eq!(fanout.len(), 6);
+    bench.publish("a", b"y");
+    assert_eq!(bench.taken_by(publishes).len(), 6);
+    bench.run(Duration::from_secs(59));
+    assert!(bench.gossip.topics.contains_key("a"));
+    bench.run(Duration::from_secs(3));
+    assert!(bench.gossip.topics.is_empty());
+    assert_eq!(bench.gossip.next_deadline(), None);
+}
+
+#[test]
+fn own_messages_flood_and_others_go_to_the_mesh() {
+    let (mut bench, peers) = Bench::joined("a", 20);
+    bench.run(SECOND);
+    bench.taken();
+    bench.publish("a", b"own");
+    let sent = bench.taken();
+    assert_eq!(sent.len(), 20);
+    assert!(sent.iter().all(|sent| sent.class == SendClass::Own && sent.rpc.publish[0].data == b"own"[..]));
+    assert_eq!(bench.published, [(Some(OpId(7)), Ok(20))]);
+
+    let (inside, _) = bench.in_and_out("a", &peers);
+    bench.receive(inside, publish(&[message(99, 1, "a", b"other")]));
+    let sent = bench.taken();
+    let mut expected: Vec<_> = bench.mesh("a").into_iter().filter(|peer| *peer != inside).collect();
+    expected.sort();
+    assert_eq!(
+        sent.iter().map(|sent| sent.to).collect::<Vec<_>>(),
+        expected.iter().map(|p| bench.id(*p)).collect::<Vec<_>>()
+    );
+    assert!(sent.iter().all(|sent| sent.class == SendClass::Forward));
+}
+
+#[test]
+fn a_message_goes_neither_to_its_author_nor_to_those_who_sent_it() {
+    let (mut bench, peers) = Bench::joined("a", 6);
+    bench.run(SECOND);
+    bench.verify_at_once = false;
+    bench.taken();
+    let msg = message(2, 1, "a", b"x");
+    bench.receive(peers[0], one(&msg));
+    bench.receive(peers[1], publish(&[msg]));
+    bench.verify();
+    let mut told = bench.taken_by(publishes);
+    told.sort();
+    let mut expected: Vec<_> = [3, 4, 5].map(|n: usize| bench.id(peers[n])).into();
+    expected.sort();
+    assert_eq!(told, expected);
+    assert_eq!(bench.delivered.len(), 1);
+}
+
+#[test]
+fn lazy_gossip_reaches_those_outside_the_mesh_for_three_heartbeats() {
+    let (mut bench, _) = Bench::joined("a", 50);
+    bench.run(SECOND);
+    bench.taken();
+    let msg = message(99, 1, "a", b"x");
+    let inside = bench.mesh("a")[0];
+    bench.receive(inside, one(&msg));
+    bench.taken();
+    let mut rounds = vec![];
+    for _ in 0..6 {
+        bench.run(SECOND);
+        let sent = bench.taken();
+        assert!(sent.iter().all(|sent| sent.rpc.control.ihave == [(topic("a"), vec![id_of(&msg)])]));
+        assert!(sent.iter().all(|sent| sent.class == SendClass::Gossip));
+        let mesh: Vec<_> = bench.mesh("a").into_iter().map(|peer| bench.id(peer)).collect();
+        assert!(sent.iter().all(|sent| !mesh.contains(&sent.to)));
+        rounds.push(sent.len());
+    }
+    assert_eq!(rounds, [11, 11, 11, 0, 0, 0], "a quarter of 44");
+    assert_eq!(bench.gossip.next_deadline(), None);
+}
+
+#[test]
+fn a_missing_message_is_asked_for_and_served() {
+    let (mut bench, peers) = Bench::joined("a", 1);
+    let msg = message(99, 1, "a", b"x");
+    bench.taken();
+    bench.receive(peers[0], ihave("a", vec![id_of(&msg)]));
+    let [ask] = &bench.taken()[..] else { panic!("one IWANT") };
+    assert_eq!(ask.rpc.control.iwant, [id_of(&msg)]);
+    bench.receive(peers[0], one(&msg));
+    assert_eq!(bench.delivered.len(), 1);
+    bench.receive(peers[0], ihave("a", vec![id_of(&msg)]));
+    assert!(bench.taken().is_empty(), "known");
+    bench.receive(peers[0], iwant(vec![id_of(&msg), Bytes::from_static(b"unknown")]));
+    let [answer] = &bench.taken()[..] else { panic!("one answer") };
+    assert_eq!(answer.rpc.publish, [msg]);
+}
+
+#[test]
+fn messages_can_be_asked_for_during_five_heartbeats() {
+    let (mut bench, peers) = Bench::joined("a", 1);
+    let msg = message(99, 1, "a", b"x");
+    bench.run(SECOND);
+    bench.receive(peers[0], one(&msg));
+    bench.run(Duration::from_millis(3900));
+    bench.taken();
+    bench.receive(peers[0], iwant(vec![id_of(&msg)]));
+    assert_eq!(bench.taken_by(publishes).len(), 1);
+    bench.run(Duration::from_millis(1200));
+    bench.receive(peers[0], iwant(vec![id_of(&msg)]));
+    assert!(bench.taken().is_empty());
+    assert_eq!(bench.gossip.cache.bytes(), 0);
+}
+
+#[test]
+fn a_pruned_peer_is_grafted_again_only_after_the_backoff_and_its_slack() {
+    let (mut bench, peers) = Bench::joined("a", 1);
+    bench.run(SECOND);
+    bench.receive(peers[0], prune("a", Some(10)));
+    assert!(bench.mesh("a").is_empty());
+    bench.taken();
+    bench.run(Duration::from_millis(10_900));
+    assert!(bench.taken().is_empty());
+    bench.run(Duration::from_millis(1200));
+    assert_eq!(bench.taken_by(grafts).len(), 1);
+}
+
+#[test]
+fn leaving_prunes_with_a_short_backoff_that_holds_for_rejoining() {
+    let (mut bench, peers) = Bench::joined("a", 3);
+    bench.run(SECOND);
+    bench.taken();
+    bench.unsubscribe("a");
+    let pruned: Vec<_> = bench.taken().into_iter().filter(|sent| prunes(&sent.rpc)).collect();
+    assert_eq!(pruned.len(), 3);
+    assert!(pruned.iter().all(|sent| sent.rpc.control.prune[0].backoff == Some(10)));
+    bench.subscribe("a");
+    assert!(bench.mesh("a").is_empty());
+    bench.receive(peers[0], graft("a"));
+    assert_eq!(bench.taken_by(prunes).len(), 1, "too early");
+    bench.run(Duration::from_secs(13));
+    let mesh = bench.mesh("a");
+    assert_eq!(mesh.len(), 2);
+    assert!(!mesh.contains(&peers[0]), "its early GRAFT has prolonged its back-off");
+}
+
+#[test]
+fn large_messages_are_announced_with_idontwant_once_verified() {
+    let (mut bench, _) = Bench::joined("a", 5);
+    let old = bench.peer_of(50, Side::Dialer, GossipVersion::V1_1);
+    bench.receive(old, subscriptions(true, [topic("a")]));
+    bench.run(SECOND);
+    bench.verify_at_once = false;
+    bench.verdict = None;
+    bench.taken();
+    let mesh = bench.mesh("a");
+    assert_eq!(mesh.len(), 6);
+    let (large, small) = (message(99, 1, "a", &[0; 2000]), message(99, 2, "a", &[0; 10]));
+    let sender = *mesh.iter().find(|peer| **peer != old).unwrap();
+    bench.receive(sender, publish(&[large.clone(), small]));
+    assert!(bench.taken().is_empty(), "not before the signature holds");
+    bench.verify();
+    let sent = bench.taken();
+    assert_eq!(sent.len(), 4, "neither the sender nor the old version");
+    assert!(sent.iter().all(|sent| sent.rpc.control.idontwant == [id_of(&large)]));
+    assert!(sent.iter().all(|sent| sent.to != bench.id(old) && sent.to != bench.id(sender)));
+}
+
+#[test]
+fn idontwant_is_honoured_for_three_heartbeats_and_cancels_an_iwant() {
+    let (mut bench, _) = Bench::joined("a", 3);
+    bench.run(SECOND);
+    let [first, second, third] = bench.mesh("a")[..] else { panic!("three") };
+    let (msg, late) = (message(99, 1, "a", b"x"), message(99, 2, "a", b"y"));
+    bench.receive(second, idontwant(vec![id_of(&msg), id_of(&late)]));
+    bench.taken();
+    bench.receive(first, one(&msg));
+    assert_eq!(bench.taken_by(publishes), [bench.id(third)]);
+    bench.receive(second, iwant(vec![id_of(&msg)]));
+    assert!(bench.taken().is_empty());
+    let both = Control { iwant: vec![id_of(&msg)], idontwant: vec![id_of(&msg)], ..Control::default() };
+    bench.receive(third, control(both));
+    assert!(bench.taken().is_empty());
+    bench.run(SECOND * 4);
+    bench.taken();
+    bench.receive(first, publish(&[late]));
+    assert_eq!(bench.taken_by(publishes).len(), 2);
+}
+
+#[test]
+fn verdicts_decide_what_happens_to_a_message() {
+    let (mut bench, _) = Bench::joined("a", 3);
+    bench.run(SECOND);
+    bench.taken();
+    let [first, second, _] = bench.mesh("a")[..] else { panic!("three") };
+    for (seqno, verdict, copies, offences) in
+        [(1, Verdict::Accept, 2, 0), (2, Verdict::Ignore, 0, 0), (3, Verdict::Reject, 0, 1)]
+    {
+        bench.verdict = Some(verdict);
+        let msg = message(99, seqno, "a", b"x");
+        bench.receive(first, one(&msg));
+        assert_eq!(bench.taken_by(publishes).len(), copies);
+        assert_eq!(bench.offences.len(), offences);
+        bench.receive(second, publish(&[msg]));
+        assert_eq!(bench.delivered.len() as u64, seqno, "delivered once");
+    }
+    assert_eq!(bench.offences.len(), 2, "who repeats refused bytes pays too");
+}
+
+#[test]
+fn unknown_tickets_and_jobs_are_ignored() {
+    let (mut bench, peers) = Bench::joined("a", 3);
+    bench.verdict = None;
+    bench.receive(peers[0], publish(&[message(99, 1, "a", b"x")]));
+    let ticket = bench.delivered[0].0;
+    bench.judge(ticket + 1, Verdict::Accept);
+    bench.judge(ticket, Verdict::Accept);
+    bench.judge(ticket, Verdict::Reject);
+    bench.gossip.handle_verified(&mut bench.world.cx(), crate::id::JobId(5), true);
+    bench.gossip.handle_signed(&mut bench.world.cx(), crate::id::JobId(5), None);
+    bench.gossip.handle_stored(&mut bench.world.cx(), crate::id::StoreId(5), StoreResult::Done);
+    bench.settle();
+    assert!(bench.offences.is_empty() && bench.published.is_empty());
+}
+
+#[test]
+fn messages_of_topics_not_joined_are_dropped() {
+    let (mut bench, peers) = Bench::joined("a", 2);
+    bench.receive(peers[0], publish(&[message(99, 1, "b", b"x")]));
+    bench.verify_at_once = false;
+    bench.receive(peers[0], publish(&[message(99, 2, "a", b"x")]));
+    bench.unsubscribe("a");
+    bench.verify();
+    assert!(bench.delivered.is_empty() && bench.offences.is_empty());
+}
+
+#[test]
+fn sequence_numbers_are_reserved_before_they_are_used_and_grow_across_restarts() {
+    let (mut bench, _) = Bench::joined("a", 1);
+    bench.store_answers = None;
+    let now = bench.world.unix.as_micros();
+    bench.taken();
+    bench.publish("a", b"1");
+    bench.publish("a", b"2");
+    assert!(bench.taken().is_empty(), "not before the reservation is durable");
+    let [(op, StoreRequest::Commit(writes))] = &bench.stores[..] else { panic!("one commit") };
+    let [Write { table: Table::Meta, key, value: Some(value) }] = &writes[..] else { panic!("one write") };
+    let row = Row { table: Table::Meta, key: key.clone(), value: value.clone() };
+    let op = *op;
+    bench.gossip.handle_stored(&mut bench.world.cx(), op, StoreResult::Done);
+    bench.settle();
+    let seqnos: Vec<_> = bench.taken().iter().map(|sent| sent.rpc.publish[0].seqno.unwrap()).collect();
+    assert_eq!(seqnos, [now, now + 1]);
+
+    let (mut restarted, _) = Bench::joined("a", 1);
+    restarted.gossip.handle_recovered(&mut restarted.world.cx(), row);
+    restarted.taken();
+    restarted.publish("a", b"3");
+    let seqno = restarted.taken()[0].rpc.publish[0].seqno.unwrap();
+    assert_eq!(seqno, now + RESERVE, "above all that may have been used");
+    assert_eq!(restarted.stores.len(), 1);
+    restarted.publish("a", b"4");
+    assert_eq!(restarted.stores.len(), 1);
+}
+
+#[test]
+fn a_store_or_signer_that_fails_fails_the_publish() {
+    let (mut bench, _) = Bench::joined("a", 1);
+    bench.store_answers = Some(StoreResult::Failed(StoreError::Full));
+    bench.taken();
+    bench.publish("a", b"1");
+    bench.store_answers = Some(StoreResult::Done);
+    bench.key_present = false;
+    bench.publish("a", b"2");
+    bench.key_present = true;
+    bench.publish("a", b"3");
+    let results: Vec<_> = bench.published.iter().map(|(_, sent)| sent.clone()).collect();
+    assert_eq!(results, [Err(OpError::Storage), Err(OpError::Signing), Ok(1)]);
+    assert_eq!(bench.taken().len(), 1);
+}
+
+#[test]
+fn the_caller_is_told_of_what_cannot_be_sent() {
+    let (mut bench, _) = Bench::joined("a", 1);
+    bench.store_answers = None;
+    let big = Bytes::from(vec![0; 56 * 1024]);
+    let refused = bench.gossip.publish(&mut bench.world.cx(), None, topic("a"), big);
+    assert!(matches!(refused, Err(CommandError::Invalid { field: "data", .. })));
+    let long = topic(&"t".repeat(257));
+    let refused = bench.gossip.publish(&mut bench.world.cx(), None, long, Bytes::new());
+    assert!(matches!(refused, Err(CommandError::Invalid { field: "topic", .. })));
+    let busy =
+        (0..5000).find_map(|_| bench.gossip.publish(&mut bench.world.cx(), None, topic("a"), Bytes::new()).err());
+    assert_eq!(busy, Some(CommandError::Busy));
+}
+
+#[test]
+fn the_largest_own_message_fits_a_frame() {
+    let (mut bench, _) = Bench::joined("a", 1);
+    bench.taken();
+    bench.publish("a", &vec![1; 56 * 1024 - 2048 - 256]);
+    assert_eq!(bench.taken_by(publishes).len(), 1);
+}
+
+#[test]
+fn much_control_is_split_into_frames_that_rust_takes() {
+    let (mut bench, peers) = Bench::joined("a", 1);
+    bench.taken();
+    let ids: Vec<_> = (0..1500_u64).map(|n| Bytes::from([n.to_be_bytes().as_slice(), &[0; 44]].concat())).collect();
+    bench.receive(peers[0], ihave("a", ids.clone()));
+    let sent = bench.taken();
+    assert!(sent.len() > 1);
+    assert!(sent.iter().all(|sent| sent.rpc.encoded_len() <= 16 * 1024));
+    let asked: Vec<_> = sent.iter().flat_map(|sent| sent.rpc.control.iwant.clone()).collect();
+    assert_eq!(asked, ids);
+}
+
+#[test]
+fn ids_of_registry_topics_name_topic_and_data_alone() {
+    let id = |author, seqno, name, data: &[u8]| id_of(&message(author, seqno, name, data));
+    assert_eq!(id(1, 1, "/wharf/main", b"x"), id(2, 2, "/wharf/main", b"x"));
+    assert_ne!(id(1, 1, "/wharf/main", b"x"), id(1, 1, "/wharf/main", b"y"));
+    assert_ne!(id(1, 1, "/wharf/a", b"bx"), id(1, 1, "/wharf/ab", b"x"));
+    assert_eq!(id(1, 1, "a", b"x"), id(1, 1, "a", b"y"));
+    assert_ne!(id(1, 1, "a", b"x"), id(1, 2, "a", b"x"));
+    assert_ne!(id(1, 1, "a", b"x"), id(2, 1, "a", b"x"));
+    assert_eq!(id(1, 258, "a", b"x")[38..], [0, 0, 0, 0, 0, 0, 1, 2], "from, then the number");
+}
+
+#[test]
+fn talk_before_identify_is_heard_but_not_answered() {
+    let mut bench = Bench::new();
+    bench.subscribe("a");
+    let peer = bench.world.connect(1);
+    bench.receive(peer, subscriptions(true, [topic("a")]));
+    bench.receive(peer, ihave("a", vec![Bytes::from_static(b"id")]));
+    bench.run(SECOND * 2);
+    assert!(bench.taken().is_empty());
+    bench.gossip.handle_peer_up(&mut bench.world.cx(), peer, GossipVersion::V1_2, true);
+    bench.run(SECOND * 2);
+    assert_eq!(bench.mesh("a"), [peer]);
+}
+
+/// A busy quarter of an hour, by a fixed script.
+fn busy(step: impl Fn(&mut Bench, Duration)) -> alloc::string::String {
+    let (mut bench, mut peers) = Bench::joined("a", 9);
+    for round in 0..40_u64 {
+        let peer = peers[round as usize % peers.len()];
+        match round % 8 {
+            0 => bench.publish("b", &round.to_be_bytes()),
+            1 => bench.receive(peer, prune("a", Some(round))),
+            2 => bench.receive(peer, publish(&[message(99, round, "a", b"x")])),
+            3 => bench.receive(peer, ihave("a", vec![Bytes::from(vec![round as u8; 40])])),
+            4 => bench.receive(peer, subscriptions(round % 16 < 8, [topic("a"), topic("b")])),
+            5 => bench.receive(peer, graft("a")),
+            6 => {
+                bench.peer_gone(peers.remove(0));
+                peers.push(bench.subscriber(100 + round, Side::Listener, "a"));
+            }
+            _ => {
+                bench.unsubscribe("a");
+                bench.subscribe("a");
+            }
+        }
+        step(&mut bench, Duration::from_millis(700 * (1 + round % 40)));
+    }
+    bench.trace()
+}
+
+#[test]
+fn forcing_every_tick_gives_the_same_trace() {
+    assert_eq!(busy(|bench, by| bench.run(by)), busy(|bench, by| bench.run_every_tick(by)));
+}
