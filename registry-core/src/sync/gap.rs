@@ -118,7 +118,7 @@ impl Sync {
     /// Fetches what the peer of a round claims, unless that is settled or under way.
     pub(super) fn fetch_claim(&mut self, cx: &mut Cx<'_>, catalog: &Catalog, peer: PeerIx, claim: PublisherState) {
         let publisher = claim.publisher;
-        let settled = held(catalog, publisher) >= claim.length || self.is_ignored(cx.now, publisher);
+        let settled = held(catalog, publisher) >= claim.length || self.ignored.is_active(cx.now, publisher);
         if settled || self.gaps.contains_key(&publisher) {
             return;
         }
@@ -160,7 +160,8 @@ impl Sync {
 
     /// Some connected peers that keep their word, in random order.
     fn willing_partners(&self, cx: &mut Cx<'_>) -> Vec<PeerIx> {
-        let willing: Vec<_> = self.partners.keys().copied().filter(|peer| !self.is_shunned(cx.now, *peer)).collect();
+        let willing: Vec<_> =
+            self.partners.keys().copied().filter(|peer| !self.shunned.is_active(cx.now, *peer)).collect();
         cx.rng.sample(willing, MAX_SOURCES)
     }
 
@@ -255,16 +256,20 @@ impl Sync {
         match verdict {
             Verdict::Accept if held(catalog, publisher) > from => {
                 gap.state = State::Ready(Some(source));
+                self.ignored.forgive(publisher);
                 self.proceed(cx, catalog, publisher);
             }
             Verdict::Accept | Verdict::Ignore => {
                 gap.state = State::Ready(None);
                 if held(catalog, publisher) < gap.want {
-                    self.ignore(cx.now, publisher);
+                    self.ignored.note(cx.now, publisher);
                 }
                 self.proceed(cx, catalog, publisher);
             }
-            Verdict::Reject => self.fail_source(cx, catalog, publisher, Some(Offence::BadStatement)),
+            Verdict::Reject => {
+                self.shunned.note(cx.now, source);
+                self.fail_source(cx, catalog, publisher, None);
+            }
         }
     }
 
@@ -295,7 +300,7 @@ impl Sync {
         if gap.round == Some(source) {
             self.fail_round(cx, source, offence);
         } else if let Some(offence) = offence {
-            self.shun(cx.now, source);
+            self.shunned.note(cx.now, source);
             cx.charge(source, offence);
         }
         self.timers.clear(Timer::Gap(publisher));

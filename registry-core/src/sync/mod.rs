@@ -9,11 +9,13 @@
 //! |---|---|
 //! | `serve` | answers peers; fingerprints; how often a peer may ask |
 //! | `round` | what does this peer have that is missing here? |
+//! | `setbacks` | who is left alone for how long |
 //! | `gap` | fetches one publisher's missing statements, from one source after the other |
 
 mod gap;
 mod round;
 mod serve;
+mod setbacks;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +27,7 @@ use bytes::Bytes;
 use self::gap::Gap;
 use self::round::Round;
 use self::serve::{Fingerprints, Pace};
+use self::setbacks::Setbacks;
 use crate::catalog::{Catalog, Verdict};
 use crate::collections::DeadlineIndex;
 use crate::cx::Cx;
@@ -37,19 +40,6 @@ use crate::wire::registry::RegistryMessage;
 
 /// A new peer is asked this soon (jittered), so that its identify and the first lookups go first.
 const FIRST_ROUND_DELAY: Duration = Duration::from_secs(1);
-
-/// A peer that did not keep its word is not asked for so long; doubles each time, up to an hour.
-const SHUN: Duration = Duration::from_secs(60);
-const MAX_SHUN: Duration = Duration::from_secs(3600);
-
-/// Shunned peers remembered, connected or not; beyond that the first in order is forgiven.
-const MAX_SHUNNED: usize = 256;
-
-/// A log the catalogue did not want is not fetched in a round for so long.
-const IGNORE: Duration = Duration::from_secs(600);
-
-/// Such logs remembered; beyond that the oldest is fetched again.
-const MAX_IGNORED: usize = 1024;
 
 /// What an honest peer never sends here.
 const FAULT: Offence = Offence::Protocol(Protocol::Registry);
@@ -93,13 +83,6 @@ struct Partner {
     asked: Pace,
 }
 
-/// A peer that did not keep its word.
-#[derive(Clone, Copy, Debug)]
-struct Shunned {
-    until: Instant,
-    times: u32,
-}
-
 /// Rounds with a few peers at a time, and gap fetches on demand. The catalogue is lent for each call: sync reads it and
 /// never writes.
 #[derive(Debug)]
@@ -107,8 +90,10 @@ pub(crate) struct Sync {
     partners: BTreeMap<PeerIx, Partner>,
     /// How much each connected peer has asked here.
     served: BTreeMap<PeerIx, Pace>,
-    shunned: BTreeMap<PeerIx, Shunned>,
-    ignored: DeadlineIndex<PublisherId>,
+    /// Peers that did not keep their word, connected or not.
+    shunned: Setbacks<PeerIx>,
+    /// Logs the catalogue did not want, by quota or because they are forked; rounds leave them out.
+    ignored: Setbacks<PublisherId>,
     rounds: BTreeMap<PeerIx, Round>,
     gaps: BTreeMap<PublisherId, Gap>,
     /// Gaps that wait for their turn, in order; all others are being worked on.
@@ -125,8 +110,8 @@ impl Sync {
         Self {
             partners: BTreeMap::new(),
             served: BTreeMap::new(),
-            shunned: BTreeMap::new(),
-            ignored: DeadlineIndex::default(),
+            shunned: Setbacks::default(),
+            ignored: Setbacks::default(),
             rounds: BTreeMap::new(),
             gaps: BTreeMap::new(),
             queue: VecDeque::new(),
@@ -251,32 +236,5 @@ impl Sync {
         let id = cx.request(Owner::Sync, peer, msg);
         self.requests.insert(id, asker);
         Ok(id)
-    }
-
-    fn is_shunned(&self, now: Instant, peer: PeerIx) -> bool {
-        self.shunned.get(&peer).is_some_and(|shunned| shunned.until > now)
-    }
-
-    fn shun(&mut self, now: Instant, peer: PeerIx) {
-        let times = self.shunned.get(&peer).map_or(0, |shunned| shunned.times).saturating_add(1);
-        let wait = SHUN.saturating_mul(1 << (times - 1).min(6)).min(MAX_SHUN);
-        self.shunned.insert(peer, Shunned { until: now + wait, times });
-        if self.shunned.len() > MAX_SHUNNED {
-            self.shunned.retain(|_, shunned| shunned.until > now);
-        }
-        if self.shunned.len() > MAX_SHUNNED {
-            self.shunned.pop_first();
-        }
-    }
-
-    fn is_ignored(&self, now: Instant, publisher: PublisherId) -> bool {
-        self.ignored.get(publisher).is_some_and(|until| until > now)
-    }
-
-    fn ignore(&mut self, now: Instant, publisher: PublisherId) {
-        self.ignored.set(publisher, now + IGNORE);
-        if self.ignored.len() > MAX_IGNORED {
-            self.ignored.pop_due(Instant::from_micros(u64::MAX));
-        }
     }
 }

@@ -51,7 +51,7 @@ impl Sync {
             .partners
             .keys()
             .copied()
-            .filter(|peer| !self.rounds.contains_key(peer) && !self.is_shunned(cx.now, *peer))
+            .filter(|peer| !self.rounds.contains_key(peer) && !self.shunned.is_active(cx.now, *peer))
             .collect();
         let chosen = cx.rng.index(candidates.len());
         if let Some(peer) = candidates.get(chosen)
@@ -63,7 +63,8 @@ impl Sync {
 
     /// The first round with a peer waits for its turn.
     pub(super) fn start_due_round(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
-        if !self.partners.contains_key(&peer) || self.is_shunned(cx.now, peer) || self.rounds.contains_key(&peer) {
+        if !self.partners.contains_key(&peer) || self.shunned.is_active(cx.now, peer) || self.rounds.contains_key(&peer)
+        {
             return;
         }
         if self.rounds.len() < MAX_ROUNDS {
@@ -93,7 +94,7 @@ impl Sync {
     pub(super) fn fail_round(&mut self, cx: &mut Cx<'_>, peer: PeerIx, offence: Option<Offence>) {
         if self.rounds.contains_key(&peer) {
             self.end_round(peer);
-            self.shun(cx.now, peer);
+            self.shunned.note(cx.now, peer);
         }
         if let Some(offence) = offence {
             cx.charge(peer, offence);
@@ -199,7 +200,7 @@ impl Sync {
             Some(question) => self.ask_step(cx, peer, question),
             None if round.open == 0 => {
                 self.end_round(peer);
-                self.shunned.remove(&peer);
+                self.shunned.forgive(peer);
             }
             None => {}
         }

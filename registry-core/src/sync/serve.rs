@@ -15,8 +15,9 @@ use crate::wire::registry::{MAX_STATEMENTS, PublisherState, RANGES, RegistryMess
 /// Publishers per answer: 80 bytes each, a third of a frame.
 const PAGE: usize = 4096;
 
-/// Bytes of statements per answer: half a frame, so that one answer never blocks a slow link for long.
-const MAX_LOG_BYTES: usize = 512 * 1024;
+/// Bytes of statements per answer: a quarter of a frame, so that one answer never blocks a slow link for long, and the
+/// logs of one round fit what a catalogue verifies of one source at a time.
+const MAX_LOG_BYTES: usize = 256 * 1024;
 
 /// So many requests at once, then one per interval.
 #[derive(Debug)]

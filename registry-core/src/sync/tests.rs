@@ -188,7 +188,7 @@ fn an_ignored_log_is_not_fetched_again_in_the_next_round() {
 }
 
 #[test]
-fn a_rejected_run_is_charged_to_its_source_and_ends_the_round() {
+fn a_rejected_run_ends_the_round_with_its_source() {
     let mut bench = Bench::new();
     let (_, id) = bench.differing(1);
     bench.answer(id, page(vec![claim(0, 3), claim(1, 3)]));
@@ -196,7 +196,7 @@ fn a_rejected_run_is_charged_to_its_source_and_ends_the_round() {
     bench.answer(fetch, log(0, &[b"forged"]));
     let [SyncEvent::Entries { ticket, .. }] = bench.events()[..] else { panic!("nothing to judge") };
     bench.sync.handle_judged(&mut bench.world.cx(), &bench.catalog, ticket, Verdict::Reject);
-    assert_eq!(bench.actions().2, [(TestWorld::peer_id(1), Offence::BadStatement)]);
+    assert!(bench.actions().2.is_empty(), "the catalogue has charged the source");
     assert!(bench.sync.rounds.is_empty());
     let shunned = bench.world.now;
     loop {
@@ -205,7 +205,7 @@ fn a_rejected_run_is_charged_to_its_source_and_ends_the_round() {
             break;
         }
     }
-    assert!(bench.world.now.since(shunned) >= SHUN, "a shunned peer is left alone");
+    assert!(bench.world.now.since(shunned) >= Duration::from_secs(60), "a shunned peer is left alone");
 }
 
 #[test]
