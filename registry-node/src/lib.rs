@@ -1,6 +1,38 @@
-//! One node's shell, runtime-neutral.
+//! One node of the registry on real connections and a real disk, independent of any async runtime.
+//!
+//! [`Registry`] is the handle of a running node; [`Builder`] puts one together on a [`Runtime`]. Inside, [`net`] moves
+//! frames, [`store`] keeps blocks and rows, [`crypto`] verifies, signs and hashes, and one loop feeds what they tell to
+//! [`registry_core::Node`] and does what it answers. Protocol logic lives in the core alone.
+//!
+//! To put the node's protocols beside your own in a swarm of yours, take [`net::Behaviour`] and drive a
+//! [`registry_core::Node`] over [`net::NetLink`].
 
+#![deny(missing_docs)]
+
+mod builder;
 pub mod crypto;
+mod driver;
+mod error;
+mod events;
+pub mod export;
+mod handle;
+mod jobs;
+pub mod keys;
 pub mod net;
+pub mod pack;
+mod runtime;
 pub mod store;
 pub mod swarm;
+
+pub use builder::Builder;
+pub use error::Error;
+pub use events::{Notice, Subscription};
+pub use export::{Existing, ExportError};
+pub use handle::{Fetched, Got, NewPackage, Operation, Published, Registry};
+pub use jobs::Stop;
+pub use keys::{KeyError, Keys};
+pub use multiaddr::Multiaddr;
+pub use pack::{PackError, Packed};
+pub use registry_core::Config;
+pub use runtime::Runtime;
+pub use store::StoreFault;

@@ -4,6 +4,7 @@
 //! meanwhile in one transaction. A block is a file that is durable before the index names it, so the index never
 //! promises what a crash could take away.
 
+pub(crate) use blocks::sync_dir;
 mod blocks;
 mod index;
 #[cfg(test)]

@@ -1,0 +1,49 @@
+//! What can go wrong for the application, by culprit.
+
+use multiaddr::Multiaddr;
+use registry_core::CommandError;
+use registry_core::event::OpError;
+
+use crate::export::ExportError;
+use crate::pack::PackError;
+use crate::store::StoreFault;
+
+/// Why the node did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The node has been stopped.
+    #[error("the node is not running")]
+    NotRunning,
+    /// The arguments are not acceptable.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// It was tried, and came to nothing.
+    #[error(transparent)]
+    Op(#[from] OpError),
+    /// The release has no content in this network, only a digest of bytes that lie elsewhere.
+    #[error("the release only describes bytes that lie elsewhere")]
+    External,
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// What should be published cannot be packed.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// What was fetched cannot be written out.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// No listener could be opened there.
+    #[error("cannot listen on {addr}: {reason}")]
+    Listen {
+        /// Where.
+        addr: Multiaddr,
+        /// Why.
+        reason: String,
+    },
+    /// A name in the configuration is not acceptable.
+    #[error("the DHT protocol must start with a slash")]
+    KadProtocol,
+    /// The system refuses something else: threads, random numbers, the transport.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
