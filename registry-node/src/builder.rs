@@ -163,9 +163,8 @@ impl Registry {
     async fn ready(&self, fault: oneshot::Receiver<crate::store::StoreFault>) -> Result<(), Error> {
         let (reader, events) = Reader::new();
         self.asks.clone().try_send(Ask::Subscribe(reader)).map_err(|_| Error::NotRunning)?;
-        let ready = events.filter(|notice| {
-            futures::future::ready(matches!(notice, Notice::Event(registry_core::Event::Ready)))
-        });
+        let ready = events
+            .filter(|notice| futures::future::ready(matches!(notice, Notice::Event(registry_core::Event::Ready))));
         let fault = fault.then(|fault| async {
             match fault {
                 Ok(fault) => fault,
@@ -222,7 +221,11 @@ async fn listen_on(
     }
 }
 
-async fn run_swarm(mut swarm: Swarm<NodeBehaviour>, mut stop: oneshot::Receiver<()>, listen: Arc<Mutex<Vec<Multiaddr>>>) {
+async fn run_swarm(
+    mut swarm: Swarm<NodeBehaviour>,
+    mut stop: oneshot::Receiver<()>,
+    listen: Arc<Mutex<Vec<Multiaddr>>>,
+) {
     loop {
         match select(swarm.next(), &mut stop).await {
             Either::Left((Some(event), _)) => {

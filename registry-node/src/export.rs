@@ -9,8 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use registry_core::exchange::unixfs::{Step, UnixfsError, Walk, WalkLimits};
 use registry_core::BlockId;
+use registry_core::exchange::unixfs::{Step, UnixfsError, Walk, WalkLimits};
 
 use crate::jobs::Stop;
 use crate::store::{Blocks, StoreFault, sync_dir};

@@ -1,13 +1,14 @@
 //! The whole swarm of a node: our behaviour beside identify and ping.
 
+use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncWrite};
+use libp2p_core::Transport;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
 use libp2p_core::upgrade::Version;
-use libp2p_core::{Multiaddr, Transport};
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_swarm::derive_prelude::ConnectionId;
 use libp2p_swarm::{Config, Executor, NetworkBehaviour, Swarm, SwarmEvent};
@@ -23,7 +24,7 @@ const PROTOCOL_VERSION: &str = "ipfs/0.1.0";
 
 /// Our behaviour beside identify and ping.
 #[derive(NetworkBehaviour)]
-#[behaviour(prelude = "libp2p_swarm::derive_prelude")]
+#[behaviour(prelude = "libp2p_swarm::derive_prelude", to_swarm = "NodeEvent")]
 pub struct NodeBehaviour {
     /// Ours.
     pub wharf: Behaviour,
@@ -31,6 +32,33 @@ pub struct NodeBehaviour {
     pub identify: libp2p_identify::Behaviour,
     /// js-libp2p admits only peers that answer it, and a peer that does not answer ours is gone.
     pub ping: libp2p_ping::Behaviour,
+}
+
+/// What the parts of [`NodeBehaviour`] report; ours reports to its loop instead.
+#[derive(Debug)]
+pub enum NodeEvent {
+    /// Of identify.
+    Identify(Box<libp2p_identify::Event>),
+    /// Of ping.
+    Ping(libp2p_ping::Event),
+}
+
+impl From<Infallible> for NodeEvent {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<libp2p_identify::Event> for NodeEvent {
+    fn from(event: libp2p_identify::Event) -> Self {
+        Self::Identify(Box::new(event))
+    }
+}
+
+impl From<libp2p_ping::Event> for NodeEvent {
+    fn from(event: libp2p_ping::Event) -> Self {
+        Self::Ping(event)
+    }
 }
 
 /// Secures and multiplexes a transport of byte streams: noise, then yamux.
@@ -74,15 +102,15 @@ pub fn build(
 
 /// Does what the swarm leaves to its owner: tells our behaviour what identify learnt, and closes connections that do not
 /// answer pings.
-pub fn handle_event(swarm: &mut Swarm<NodeBehaviour>, event: &SwarmEvent<NodeBehaviourEvent>) {
+pub fn handle_event(swarm: &mut Swarm<NodeBehaviour>, event: &SwarmEvent<NodeEvent>) {
     match event {
-        SwarmEvent::Behaviour(NodeBehaviourEvent::Identify(libp2p_identify::Event::Received {
-            peer_id, info, ..
-        })) => {
-            let wharf = &mut swarm.behaviour_mut().wharf;
-            wharf.identified(*peer_id, &info.protocols, &info.agent_version, &info.listen_addrs);
+        SwarmEvent::Behaviour(NodeEvent::Identify(event)) => {
+            if let libp2p_identify::Event::Received { peer_id, info, .. } = &**event {
+                let wharf = &mut swarm.behaviour_mut().wharf;
+                wharf.identified(*peer_id, &info.protocols, &info.agent_version, &info.listen_addrs);
+            }
         }
-        SwarmEvent::Behaviour(NodeBehaviourEvent::Ping(ping)) => {
+        SwarmEvent::Behaviour(NodeEvent::Ping(ping)) => {
             if let Some(dead) = dead_connection(ping) {
                 swarm.close_connection(dead);
             }
@@ -93,12 +121,4 @@ pub fn handle_event(swarm: &mut Swarm<NodeBehaviour>, event: &SwarmEvent<NodeBeh
 
 fn dead_connection(ping: &libp2p_ping::Event) -> Option<ConnectionId> {
     matches!(ping.result, Err(libp2p_ping::Failure::Timeout)).then_some(ping.connection)
-}
-
-/// The address a listener has got, if the event tells one.
-pub fn new_listen_addr(event: &SwarmEvent<NodeBehaviourEvent>) -> Option<&Multiaddr> {
-    match event {
-        SwarmEvent::NewListenAddr { address, .. } => Some(address),
-        _ => None,
-    }
 }

@@ -49,19 +49,22 @@ impl Line {
 #[derive(Debug)]
 pub(super) enum Step {
     /// Run [`exchange`].
-    Start(Pending, Line),
+    Start(Pending, Box<Line>),
     /// Open a stream.
     Open,
     /// This request is over.
     Fail(RequestId, RequestError),
 }
 
+/// A response and the length of its frame, or why there is none.
+pub(super) type Answer = Result<(Message, usize), RequestError>;
+
 /// What came of a request.
 #[derive(Debug)]
 pub(super) struct Exchanged {
     pending: Pending,
-    line: Line,
-    result: Result<(Message, usize), RequestError>,
+    line: Box<Line>,
+    result: Answer,
 }
 
 /// The requests of one protocol.
@@ -93,7 +96,7 @@ impl Requests {
         self.idle.retain(|line| line.used.is_none_or(|used| now - used < IDLE_LIFE));
         if let Some(line) = self.idle.pop() {
             self.busy += 1;
-            return self.waiting.pop_front().map(|pending| Step::Start(pending, line));
+            return self.waiting.pop_front().map(|pending| Step::Start(pending, Box::new(line)));
         }
         let wanted = self.opening < self.waiting.len() && self.opening + self.busy < MAX_STREAMS;
         wanted.then(|| {
@@ -116,13 +119,13 @@ impl Requests {
 
     /// The answer of a finished exchange, or `None` when the request is tried once more on a fresh stream: peers close
     /// streams that they have served without telling.
-    pub(super) fn exchanged(&mut self, done: Exchanged) -> Option<(RequestId, Result<(Message, usize), RequestError>)> {
+    pub(super) fn exchanged(&mut self, done: Exchanged) -> Option<(RequestId, Answer)> {
         self.busy = self.busy.saturating_sub(1);
         let Exchanged { pending, mut line, result } = done;
         match result {
             Ok(_) => {
                 line.used = Some(Instant::now());
-                self.keep(line);
+                self.keep(*line);
             }
             Err(RequestError::Reset) if line.used.is_some() && !pending.retried => {
                 self.idle.clear();
@@ -142,7 +145,7 @@ impl Requests {
 }
 
 /// Writes a request and reads its answer.
-pub(super) async fn exchange(pending: Pending, mut line: Line) -> Exchanged {
+pub(super) async fn exchange(pending: Pending, mut line: Box<Line>) -> Exchanged {
     let time = pending.expires.saturating_duration_since(Instant::now());
     let stream = &mut line.stream;
     let frame = &pending.frame;

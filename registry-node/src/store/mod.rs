@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc as queue;
 use std::thread::JoinHandle;
 
-use futures::channel::mpsc;
+use futures::channel::{mpsc, oneshot};
 use futures::{SinkExt, executor};
 use registry_core::Input;
 use registry_core::action::{StoreRequest, Table, Write};
@@ -58,17 +58,17 @@ impl Store {
         self.blocks.clone()
     }
 
-    /// Starts the store's thread: first all rows go to `replies`, then the answers to requests, in their order.
+    /// Starts the store's thread: first all rows go to `replies`, then the answers to requests, in their order. The
+    /// other receiver gets the fault that kept it from reading its rows; nothing is answered then.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(self, replies: mpsc::Sender<Input>) -> std::io::Result<StoreThread> {
+    pub fn start(self, replies: mpsc::Sender<Input>) -> std::io::Result<(StoreThread, oneshot::Receiver<StoreFault>)> {
         let (requests, queue) = queue::channel();
-        let blocks = self.blocks.clone();
-        let thread = std::thread::Builder::new()
-            .name("wharf-store".into())
-            .spawn(move || Worker { store: self, replies }.run(&queue))?;
-        Ok(StoreThread { requests: Some(requests), thread: Some(thread), blocks })
+        let (fault, faults) = oneshot::channel();
+        let worker = Worker { store: self, replies };
+        let thread = std::thread::Builder::new().name("wharf-store".into()).spawn(move || worker.run(&queue, fault))?;
+        Ok((StoreThread { requests: Some(requests), thread: Some(thread) }, faults))
     }
 
     /// Gives all rows to `take`, table by table in key order, in bounded batches.
@@ -135,7 +135,6 @@ impl Store {
 pub struct StoreThread {
     requests: Option<queue::Sender<(StoreId, StoreRequest)>>,
     thread: Option<JoinHandle<()>>,
-    blocks: Blocks,
 }
 
 impl StoreThread {
@@ -145,11 +144,6 @@ impl StoreThread {
             // The thread outlives this handle and stops reading only when nobody takes its answers any more.
             let _ = requests.send((op, request));
         }
-    }
-
-    /// See [`Store::blocks`].
-    pub fn blocks(&self) -> Blocks {
-        self.blocks.clone()
     }
 
     /// Takes no further requests, finishes those that are queued and waits for the thread. The receiver of the replies
@@ -174,13 +168,16 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, requests: &queue::Receiver<(StoreId, StoreRequest)>) {
+    fn run(mut self, requests: &queue::Receiver<(StoreId, StoreRequest)>, fault: oneshot::Sender<StoreFault>) {
         let mut replies = self.replies.clone();
-        let recovered = self.store.recover(|rows| executor::block_on(replies.send(Input::Recovered(rows))).is_ok());
-        // A node that cannot read its own rows must not act as if it had none: it never becomes ready.
-        if recovered.is_ok() {
-            self.reply(Input::RecoveryDone);
+        if let Err(error) = self.store.recover(|rows| executor::block_on(replies.send(Input::Recovered(rows))).is_ok())
+        {
+            // A node that cannot read its own rows must not act as if it had none.
+            let _ = fault.send(error);
+            return;
         }
+        drop(fault);
+        self.reply(Input::RecoveryDone);
         while let Ok(first) = requests.recv() {
             self.serve(next_group(first, requests));
         }

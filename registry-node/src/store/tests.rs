@@ -21,7 +21,7 @@ fn block(text: &str) -> (Digest, Bytes) {
 /// Runs requests through a store's thread; gives the recovered rows and the answers.
 fn run(dir: &Path, requests: Vec<StoreRequest>) -> (Vec<Row>, Vec<StoreResult>) {
     let (sender, mut replies) = mpsc::channel(4);
-    let mut store = Store::open(dir).unwrap().start(sender).unwrap();
+    let (mut store, _fault) = Store::open(dir).unwrap().start(sender).unwrap();
     let count = requests.len();
     for (n, request) in requests.into_iter().enumerate() {
         store.submit(StoreId(n as u64), request);
@@ -163,7 +163,7 @@ fn a_full_disk_is_told_apart() {
 fn crash_victim() {
     let Some(dir) = std::env::var_os(CRASH_DIR) else { return };
     let (sender, mut replies) = mpsc::channel(64);
-    let store = Store::open(Path::new(&dir)).unwrap().start(sender).unwrap();
+    let (store, _fault) = Store::open(Path::new(&dir)).unwrap().start(sender).unwrap();
     let mut written = 0;
     loop {
         match block_on(replies.next()).unwrap() {
