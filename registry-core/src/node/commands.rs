@@ -65,8 +65,7 @@ impl Node {
             }
             Command::Bootstrap(addrs) => {
                 for addr in addrs {
-                    self.peers.add_bootstrap(addr.clone());
-                    self.peers.dial_addr(self.now, &self.config, &mut self.out, addr);
+                    self.peers.add_bootstrap(self.now, &self.config, &mut self.out, addr);
                 }
             }
             Command::Disconnect(peer) => {

@@ -295,6 +295,7 @@ impl Node {
         for release in self.catalog.releases() {
             self.index.insert(release);
         }
+        self.sync.handle_recovery_done();
         self.gossip.subscribe(cx!(self, gossip), self.topic.clone());
         self.announce_all();
         self.out.push(Action::Emit(Event::Ready));

@@ -174,15 +174,14 @@ pub(super) struct Bootstrap {
 pub(super) struct Bootstraps(Vec<Bootstrap>);
 
 impl Bootstraps {
-    /// False when the address is known or there are too many.
-    pub(super) fn add(&mut self, addr: Multiaddr, peer: Option<PeerId>) -> bool {
-        let fresh =
-            self.0.len() < MAX_BOOTSTRAPS && self.0.iter().all(|known| known.addr != addr || known.peer != peer);
-        if fresh {
-            let named = peer.is_some();
-            self.0.push(Bootstrap { addr, peer, named, failures: 0, retry_at: None, dialling: false });
+    /// Its index; `None` when the address is known or there are too many.
+    pub(super) fn add(&mut self, addr: Multiaddr, peer: Option<PeerId>) -> Option<usize> {
+        if self.0.len() >= MAX_BOOTSTRAPS || self.0.iter().any(|known| known.addr == addr && known.peer == peer) {
+            return None;
         }
-        fresh
+        let named = peer.is_some();
+        self.0.push(Bootstrap { addr, peer, named, failures: 0, retry_at: None, dialling: false });
+        Some(self.0.len() - 1)
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Bootstrap> {

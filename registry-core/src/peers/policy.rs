@@ -45,11 +45,16 @@ impl Policy {
 }
 
 impl Peers {
-    /// Remembers an address to dial again (with back-off) whenever this node has too few connections.
-    pub(crate) fn add_bootstrap(&mut self, addr: Multiaddr) {
+    /// Dials an address now, and again (with back-off) whenever this node has too few connections.
+    pub(crate) fn add_bootstrap(&mut self, now: Instant, config: &Config, out: &mut Outbox, addr: Multiaddr) {
+        self.tick(now);
         let Some((addr, peer)) = split_peer(&addr) else { return };
-        if AddrClass::of(&addr).is_some() && peer != Some(self.local) && self.bootstraps.add(addr, peer) {
-            self.policy.maintain_by(self.now);
+        if AddrClass::of(&addr).is_none() || peer == Some(self.local) {
+            return;
+        }
+        if let Some(index) = self.bootstraps.add(addr, peer) {
+            self.dial_bootstrap(now, config, out, index);
+            self.policy.maintain_by(now + config.peers.min_backoff);
         }
     }
 
@@ -90,7 +95,9 @@ impl Peers {
         if !self.wants_more(config) {
             return;
         }
-        self.dial_bootstraps(now, config, out);
+        for index in self.bootstraps.due(now) {
+            self.dial_bootstrap(now, config, out, index);
+        }
         self.dial_candidates(now, config, out);
         if !self.connected.is_empty() && self.policy.lonely_at.is_none_or(|at| at <= now) {
             self.policy.lonely_at = Some(now + LONELY_INTERVAL);
@@ -104,21 +111,19 @@ impl Peers {
         }
     }
 
-    fn dial_bootstraps(&mut self, now: Instant, config: &Config, out: &mut Outbox) {
-        for index in self.bootstraps.due(now) {
-            let Some(entrance) = self.bootstraps.get(index) else { continue };
-            let connected = entrance.peer.and_then(|id| self.find_connected(&id)).is_some();
-            let expected = entrance.peer.filter(|_| entrance.named);
-            let addr = entrance.addr.clone();
-            if connected || !self.may_dial_addr(config, &addr, expected) {
-                continue;
-            }
-            let dial = DialId::new(Owner::Peers, out.next_id());
-            out.push(Action::Dial { dial, peer: expected, addrs: [addr].into() });
-            self.dialer.start(now, dial, Target::Bootstrap(index));
-            if let Some(entrance) = self.bootstraps.get_mut(index) {
-                entrance.dialling = true;
-            }
+    fn dial_bootstrap(&mut self, now: Instant, config: &Config, out: &mut Outbox, index: usize) {
+        let Some(entrance) = self.bootstraps.get(index) else { return };
+        let expected = entrance.peer.filter(|_| entrance.named);
+        let addr = entrance.addr.clone();
+        let connected = entrance.peer.and_then(|id| self.find_connected(&id)).is_some();
+        if connected || !self.may_dial_addr(config, &addr, expected) {
+            return;
+        }
+        let dial = DialId::new(Owner::Peers, out.next_id());
+        out.push(Action::Dial { dial, peer: expected, addrs: [addr].into() });
+        self.dialer.start(now, dial, Target::Bootstrap(index));
+        if let Some(entrance) = self.bootstraps.get_mut(index) {
+            entrance.dialling = true;
         }
     }
 

@@ -270,8 +270,8 @@ fn too_few_connections_lead_to_dials_and_a_lookup_and_never_to_spinning() {
     let mut config = Config::default();
     config.peers.min_connections = 4;
     let mut world = TestWorld::new(config);
-    world.peers.add_bootstrap(TestWorld::addr(1));
-    let first = dials(&world.tell_time(Duration::ZERO));
+    world.peers.add_bootstrap(world.now, &world.config, &mut world.out, TestWorld::addr(1));
+    let first = dials(&world.actions());
     assert_eq!(first.len(), 1);
     let mut tries = vec![];
     let (mut dial, start) = (first[0].0, world.now);

@@ -148,6 +148,11 @@ impl Sync {
         self.fingerprints.invalidate(publisher);
     }
 
+    /// The catalogue is read from the store: what was computed of a part of it is void.
+    pub(crate) fn handle_recovery_done(&mut self) {
+        self.fingerprints = Fingerprints::default();
+    }
+
     pub(crate) fn handle_response(&mut self, cx: &mut Cx<'_>, catalog: &Catalog, id: RequestId, msg: &RegistryMessage) {
         match self.requests.remove(&id) {
             Some(Asker::Round(peer)) => self.handle_round_answer(cx, catalog, peer, msg),
