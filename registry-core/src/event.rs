@@ -196,6 +196,8 @@ pub enum OpError {
     Storage,
     /// The shell could not sign.
     Signing,
+    /// The own log came to hold that name and version while this release waited.
+    AlreadyPublished,
     /// No address led to the peer.
     Unreachable(Vec<Multiaddr>),
     /// The application cancelled it.
@@ -225,6 +227,7 @@ impl core::fmt::Display for OpError {
             Self::Refused(Refusal::Forked) => f.write_str("the publisher's log is forked"),
             Self::Refused(Refusal::Blocked) => f.write_str("blocked by local policy"),
             Self::Storage => f.write_str("the store could not write"),
+            Self::AlreadyPublished => f.write_str("that version is already published"),
             Self::Signing => f.write_str("the signing key is not available"),
             Self::Unreachable(addrs) => write!(f, "no connection through {} addresses", addrs.len()),
             Self::Cancelled => f.write_str("cancelled"),

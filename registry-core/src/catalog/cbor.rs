@@ -60,6 +60,12 @@ where
 #[serde(transparent)]
 pub(crate) struct List<T, const MAX: usize>(pub(crate) Vec<T>);
 
+impl<T, const MAX: usize> List<T, MAX> {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         list::<D, T, MAX>(deserializer).map(Self)

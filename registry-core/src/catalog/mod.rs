@@ -3,36 +3,49 @@
 //! Statements are admitted only when their signatures, positions and links hold. The machine knows nothing of how they
 //! travel: gossip and sync hand them in, events tell what was admitted.
 
+mod admit;
+mod announcement;
 pub(crate) mod cbor;
 pub mod envelope;
 pub mod head;
 pub mod inception;
+mod log;
 mod merkle;
+mod packages;
+mod publish;
 pub mod record;
 pub mod release;
+pub mod spec;
+pub mod statement;
 #[cfg(test)]
 mod tests;
+pub mod version;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use bytes::Bytes;
 
-use crate::command::CommandError;
+use crate::action::Table;
+use crate::catalog::admit::{Commit, MAX_RUN, Submission};
+use crate::catalog::log::{Conflict, Entry, Log, Run};
+use crate::catalog::packages::Packages;
+use crate::catalog::publish::Own;
+use crate::catalog::record::HeadRecord;
 use crate::cx::Cx;
 use crate::event::OpError;
-use crate::id::{JobId, OpId, PeerIx, PublisherId, StoreId};
-use crate::input::{Row, StoreResult};
-use crate::time::Instant;
+use crate::id::{Digest, JobId, OpId, PeerIx, PublisherId, StoreId};
+use crate::input::Row;
 use crate::wire::registry::PublisherState;
 
 pub use envelope::{Domain, Envelope, StatementError};
 pub use head::Head;
 pub use inception::{Inception, LocalPublisher};
-pub use release::{
-    Content, Dependency, Name, NewRelease, PackageSpec, Release, ReleaseInfo, Scheme, UpdateKind, Version,
-};
+pub use release::{Content, Dependency, Name, NewRelease, Release, ReleaseInfo, UpdateKind};
+pub use spec::PackageSpec;
+pub use version::{Scheme, Version};
 
 /// What the catalogue raises for its siblings, in order.
 #[derive(Clone, Debug)]
@@ -43,11 +56,15 @@ pub(crate) enum CatalogEvent {
     Signed { op: OpId },
     /// An own release is durable: put `record` under the publisher's key, provide, gossip `announcement`.
     Announce { op: OpId, release: Arc<ReleaseInfo>, record: Bytes, announcement: Bytes },
+    /// The own head was renewed before it expired: put `record` under the publisher's key.
+    Renewed { record: Bytes },
     /// An own release could not be made.
     PublishFailed { op: OpId, error: OpError },
     /// A head says that this publisher has more statements than this node: fetch them (first from `source`).
-    Behind { publisher: PublisherId, have: u64, want: u64, source: Option<PeerIx> },
-    /// What `handle_announcement` or `handle_entries` was given is judged.
+    Behind { publisher: PublisherId, want: u64, source: Option<PeerIx> },
+    /// What `handle_announcement` or `handle_entries` was given is judged. Of an announcement: it may be forwarded or
+    /// not; on `Reject` its source is already charged. Of entries: `Accept` once they are durable; on `Reject`, sync
+    /// charges whom it asked.
     Judged { ticket: u64, verdict: Verdict },
 }
 
@@ -63,102 +80,143 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Catalog {
     events: VecDeque<CatalogEvent>,
+    logs: BTreeMap<PublisherId, Log>,
+    packages: Packages,
+    /// Bytes of records and statements in `logs`.
+    bytes: usize,
+    own: Option<Own>,
+    verifying: BTreeMap<JobId, Submission>,
+    /// Publishers with something in `committing` or, of the own one, being signed, and what waits for its end: a log
+    /// changes by one commit at a time, and never before the store has answered.
+    busy: BTreeMap<PublisherId, VecDeque<Submission>>,
+    committing: BTreeMap<StoreId, Commit>,
+    /// By publisher and the position they begin at.
+    parked: BTreeMap<(PublisherId, u64), Submission>,
 }
 
 impl Catalog {
-    pub(crate) fn new() -> Self {
-        Self { events: VecDeque::new() }
+    pub(crate) fn new(cx: &mut Cx<'_>) -> Self {
+        Self {
+            events: VecDeque::new(),
+            logs: BTreeMap::new(),
+            packages: Packages::default(),
+            bytes: 0,
+            own: Own::new(cx),
+            verifying: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            committing: BTreeMap::new(),
+            parked: BTreeMap::new(),
+        }
     }
 
-    /// A row of `Table::Publisher` or `Table::Log`; own signatures were checked before they were stored.
-    pub(crate) fn handle_recovered(&mut self, _cx: &mut Cx<'_>, _row: Row) {}
-
-    /// Starts an own release: sign the statement, then the head, commit both, then `Announce`.
-    pub(crate) fn publish(&mut self, _cx: &mut Cx<'_>, _op: OpId, _new: NewRelease) {}
-
-    /// A gossiped announcement. Ends in `Judged` with the same ticket.
-    pub(crate) fn handle_announcement(&mut self, _cx: &mut Cx<'_>, _ticket: u64, _source: PeerIx, _data: Bytes) {}
-
-    /// A run of a publisher's log from sync, with the head record that covers it. Ends in `Judged`.
-    pub(crate) fn handle_entries(
-        &mut self,
-        _cx: &mut Cx<'_>,
-        _ticket: u64,
-        _source: PeerIx,
-        _record: Bytes,
-        _from: u64,
-        _entries: Vec<Bytes>,
-    ) {
+    /// A row of `Table::Publisher` or `Table::Log`. Signatures were checked before it was stored. A row that does not
+    /// fit ends its log there; the rest comes back by sync, and until then an own log takes no new release.
+    pub(crate) fn handle_recovered(&mut self, cx: &mut Cx<'_>, row: Row) {
+        let Some((id, rest)) = row.key.split_first_chunk::<32>() else { return };
+        let publisher = PublisherId(Digest(*id));
+        match (row.table, rest) {
+            (Table::Publisher, []) => self.recover_record(cx, publisher, &row.value),
+            (Table::Publisher, _) => {
+                if let (Some(log), Ok(conflict)) = (self.logs.get_mut(&publisher), Conflict::decode(&row.value)) {
+                    log.conflict = Some(conflict);
+                }
+            }
+            (Table::Log, _) => self.recover_entry(cx, publisher, rest, &row.value),
+            (Table::Meta | Table::Content | Table::Fetch | Table::PeerAddrs | Table::Ban, _) => {}
+        }
     }
 
-    /// A head record found in the DHT (its validator has accepted it): may raise `Behind`.
-    pub(crate) fn handle_head_record(&mut self, _cx: &mut Cx<'_>, _record: Bytes) {}
+    fn recover_record(&mut self, cx: &Cx<'_>, publisher: PublisherId, value: &Bytes) {
+        let record = HeadRecord::open(value).ok().map(|(record, _)| record);
+        let fits = |record: &HeadRecord| record.head.publisher == publisher && record.head.network == cx.config.network;
+        if let Some(record) = record.filter(fits) {
+            self.raise_floor(publisher, record.head.length);
+            self.bytes = self.bytes.saturating_add(record.bytes.len());
+            self.logs.insert(publisher, Log::new(record));
+            self.schedule_renewal(cx, publisher);
+        }
+    }
 
-    pub(crate) fn handle_verified(&mut self, _cx: &mut Cx<'_>, _job: JobId, _ok: bool) {}
-
-    pub(crate) fn handle_signed(&mut self, _cx: &mut Cx<'_>, _job: JobId, _signature: Option<Bytes>) {}
-
-    pub(crate) fn handle_stored(&mut self, _cx: &mut Cx<'_>, _op: StoreId, _result: StoreResult) {}
-
-    /// Renews the own head before it expires.
-    pub(crate) fn handle_timeout(&mut self, _cx: &mut Cx<'_>) {}
-
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        None
+    fn recover_entry(&mut self, cx: &Cx<'_>, publisher: PublisherId, position: &[u8], value: &Bytes) {
+        let position = position.try_into().map_or(0, u64::from_be_bytes);
+        self.raise_floor(publisher, position.saturating_add(1));
+        let Some(log) = self.logs.get_mut(&publisher) else { return };
+        let record = (log.record.clone(), Vec::new());
+        let run = Run::open(&cx.config.network, record, Some(log), position, core::slice::from_ref(value));
+        let Some(run) = run.ok().map(|(run, _)| run).filter(|run| log.check(run).is_ok()) else { return };
+        for entry in run.entries {
+            self.bytes = self.bytes.saturating_add(entry.envelope.len());
+            self.packages.insert(&entry.release);
+            log.push(entry);
+        }
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<CatalogEvent> {
         self.events.pop_front()
     }
 
-    /// The release a specification names: the exact version, or the highest in the range. Without a publisher, only
-    /// when one publisher alone has that name.
-    pub(crate) fn resolve(&self, _spec: &PackageSpec) -> Option<Arc<ReleaseInfo>> {
-        None
+    /// The release a specification names. Without a publisher, only when one publisher alone has that name.
+    pub(crate) fn resolve(&self, spec: &PackageSpec) -> Option<Arc<ReleaseInfo>> {
+        self.packages.resolve(spec).cloned()
     }
 
     /// All releases of one package, highest version first.
-    pub(crate) fn versions(&self, _publisher: PublisherId, _name: &Name) -> Vec<Arc<ReleaseInfo>> {
-        Vec::new()
+    pub(crate) fn versions(&self, publisher: PublisherId, name: &Name) -> Vec<Arc<ReleaseInfo>> {
+        self.packages.versions(publisher, name).iter().rev().cloned().collect()
     }
 
     /// Every publisher's state in ascending order of id, from `after` on.
-    pub(crate) fn states(&self, _after: Option<PublisherId>) -> impl Iterator<Item = PublisherState> + '_ {
-        core::iter::empty()
+    pub(crate) fn states(&self, after: Option<PublisherId>) -> impl Iterator<Item = PublisherState> + '_ {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.logs.range((from, Bound::Unbounded)).filter_map(|(_, log)| state_of(log))
     }
 
-    /// (length, tip) of one publisher's log.
-    pub(crate) fn state(&self, _publisher: PublisherId) -> Option<PublisherState> {
-        None
+    /// (length, tip) of one publisher's log; `None` when nothing of it is held.
+    pub(crate) fn state(&self, publisher: PublisherId) -> Option<PublisherState> {
+        self.logs.get(&publisher).and_then(state_of)
     }
 
     /// The head record and the encoded statements from position `from` on, at most `max_bytes` together.
-    pub(crate) fn log(&self, _publisher: PublisherId, _from: u64, _max_bytes: usize) -> Option<(Bytes, Vec<Bytes>)> {
-        None
+    pub(crate) fn log(&self, publisher: PublisherId, from: u64, max_bytes: usize) -> Option<(Bytes, Vec<Bytes>)> {
+        let log = self.logs.get(&publisher)?;
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(log.entries().len());
+        let mut room = max_bytes.checked_sub(log.record.bytes.len())?;
+        let fits = |entry: &&Entry| match room.checked_sub(entry.envelope.len()) {
+            Some(left) => {
+                room = left;
+                true
+            }
+            None => false,
+        };
+        let entries = log.entries()[from..].iter().take(MAX_RUN).take_while(fits);
+        let entries = entries.map(|entry| entry.envelope.clone()).collect();
+        Some((log.record.bytes.clone(), entries))
     }
 
     /// The current head record (inception and signed head) of a publisher.
-    pub(crate) fn record(&self, _publisher: PublisherId) -> Option<Bytes> {
-        None
-    }
-
-    /// Would `publish` take it? Checks every field, and that the version is new (queued publishes included).
-    pub(crate) fn check_publish(&self, _new: &NewRelease) -> Result<(), CommandError> {
-        Ok(())
+    pub(crate) fn record(&self, publisher: PublisherId) -> Option<Bytes> {
+        self.logs.get(&publisher).map(|log| log.record.bytes.clone())
     }
 
     /// Does a valid head record say that the publisher's log is longer than what is held here?
-    pub(crate) fn is_behind(&self, _publisher: PublisherId, _record: &Bytes) -> bool {
-        false
+    pub(crate) fn is_behind(&self, publisher: PublisherId, record: &Bytes) -> bool {
+        let have = self.logs.get(&publisher).map_or(0, Log::len);
+        HeadRecord::open(record)
+            .is_ok_and(|(record, _)| record.head.publisher == publisher && record.head.length > have)
     }
 
     /// All releases, in ascending order of publisher and position.
     pub(crate) fn releases(&self) -> impl Iterator<Item = &Arc<ReleaseInfo>> {
-        core::iter::empty()
+        self.logs.values().flat_map(Log::entries).map(|entry| &entry.release)
     }
 
     /// Releases known.
     pub(crate) fn len(&self) -> usize {
-        0
+        self.logs.values().map(|log| log.entries().len()).sum()
     }
+}
+
+fn state_of(log: &Log) -> Option<PublisherState> {
+    let state = PublisherState { publisher: log.publisher(), length: log.len(), tip: log.tip() };
+    (state.length > 0).then_some(state)
 }

@@ -1,10 +1,30 @@
-//! Names, versions and release statements.
+//! Names, releases and their rules.
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::fmt;
 
-use crate::id::{BlockId, Digest, PublisherId};
+use crate::catalog::envelope::StatementError;
+use crate::catalog::version::{Scheme, Version};
+use crate::id::{BlockId, Codec, Digest, PublisherId};
+
+/// Bytes of a summary.
+pub const MAX_SUMMARY: usize = 256;
+/// Bytes of a description.
+pub const MAX_DESCRIPTION: usize = 4 * 1024;
+/// Keywords of a release.
+pub const MAX_KEYWORDS: usize = 16;
+/// Tags of a release.
+pub const MAX_TAGS: usize = 32;
+/// Bytes of a keyword, a tag or a category.
+pub const MAX_WORD: usize = 64;
+/// Bytes of a licence or of a dependency's requirement.
+pub const MAX_LINE: usize = 128;
+/// Dependencies of a release.
+pub const MAX_DEPENDENCIES: usize = 256;
+/// Alternatives of one dependency.
+pub const MAX_ALTERNATIVES: usize = 16;
 
 /// A package's name: 1 to 128 of `[A-Za-z0-9._+-]`, first alphanumeric; case kept, equality exact.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -36,26 +56,6 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// What fixes the order of versions.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Scheme {
-    /// Semantic Versioning 2.0.0.
-    Semver,
-    /// Debian policy, 5.6.12.
-    Debian,
-    /// Position in the log.
-    Opaque,
-}
-
-/// A version: 1 to 64 printable ASCII characters without spaces or `/`, and the scheme that orders it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Version {
-    /// The text, valid in its scheme.
-    pub text: alloc::sync::Arc<str>,
-    /// The scheme.
-    pub scheme: Scheme,
 }
 
 /// What a release consists of.
@@ -101,16 +101,58 @@ pub struct NewRelease {
     pub summary: String,
     /// Text that is searched, at most 4 KiB; longer text lives in a block.
     pub description: String,
-    /// At most 16 of at most 64 bytes.
+    /// At most 16 of at most 64 bytes, all different.
     pub keywords: Vec<String>,
     /// At most 64 bytes; empty for none.
     pub category: String,
-    /// At most 32 of at most 64 bytes.
+    /// At most 32 of at most 64 bytes, all different.
     pub tags: Vec<String>,
     /// An SPDX expression, or free text; at most 128 bytes.
     pub licence: String,
-    /// At most 256 lists of alternatives.
+    /// At most 256 lists of 1 to 16 alternatives.
     pub dependencies: Vec<Vec<Dependency>>,
+}
+
+impl NewRelease {
+    /// Checks every field against its rule. Text may not hold control characters or such that reorder what is shown;
+    /// only a description may have more than one line.
+    ///
+    /// # Errors
+    /// [`StatementError::Field`] for the first that breaks its rule.
+    pub fn validate(&self) -> Result<(), StatementError> {
+        self.version.validate().map_err(|reason| StatementError::Field { field: "version", reason })?;
+        if let Content::Root { root, .. } = self.content {
+            StatementError::unless(root.codec != Codec::DagCbor, "content", "must be a UnixFS root")?;
+        }
+        text("summary", &self.summary, MAX_SUMMARY, false)?;
+        text("description", &self.description, MAX_DESCRIPTION, true)?;
+        words("keywords", &self.keywords, MAX_KEYWORDS)?;
+        text("category", &self.category, MAX_WORD, false)?;
+        words("tags", &self.tags, MAX_TAGS)?;
+        text("licence", &self.licence, MAX_LINE, false)?;
+        let alternatives = 1..=MAX_ALTERNATIVES;
+        let alternatives = self.dependencies.iter().all(|list| alternatives.contains(&list.len()));
+        StatementError::unless(self.dependencies.len() <= MAX_DEPENDENCIES, "dependencies", "more than 256")?;
+        StatementError::unless(alternatives, "dependencies", "each must have 1 to 16 alternatives")?;
+        self.dependencies.iter().flatten().try_for_each(|dep| text("dependencies", &dep.requirement, MAX_LINE, false))
+    }
+}
+
+fn words(field: &'static str, words: &[String], max: usize) -> Result<(), StatementError> {
+    StatementError::unless(words.len() <= max, field, "too many")?;
+    for (i, word) in words.iter().enumerate() {
+        StatementError::unless(!word.is_empty(), field, "an entry is empty")?;
+        StatementError::unless(!words[..i].contains(word), field, "an entry is there twice")?;
+        text(field, word, MAX_WORD, false)?;
+    }
+    Ok(())
+}
+
+fn text(field: &'static str, text: &str, max: usize, lines: bool) -> Result<(), StatementError> {
+    let reorders = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |c: char| lines && matches!(c, '\n' | '\t') || !c.is_control() && !reorders(c);
+    StatementError::unless(text.len() <= max, field, "too long")?;
+    StatementError::unless(text.chars().all(shown), field, "has control characters")
 }
 
 /// An immutable release statement at its place in the publisher's log.
@@ -135,6 +177,19 @@ pub struct ReleaseInfo {
     pub release: Release,
 }
 
+impl ReleaseInfo {
+    /// The order of a package's versions: that of their scheme; for `opaque`, the position in the log. Never equal for
+    /// two releases of one package.
+    pub fn cmp_version(&self, other: &Self) -> Ordering {
+        let (a, b) = (&self.release.meta.version, &other.release.meta.version);
+        if (a.scheme, b.scheme) == (Scheme::Opaque, Scheme::Opaque) {
+            self.release.position.cmp(&other.release.position)
+        } else {
+            a.cmp(b)
+        }
+    }
+}
+
 /// What kind of statement was admitted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum UpdateKind {
@@ -142,15 +197,4 @@ pub enum UpdateKind {
     NewPackage,
     /// A further version.
     NewVersion,
-}
-
-/// `[PUBLISHER/]NAME[@VERSION or range]`
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PackageSpec {
-    /// Whose; `None` only resolves when a single publisher has the name.
-    pub publisher: Option<PublisherId>,
-    /// Which.
-    pub name: Name,
-    /// An exact version, or a semver range; `None` is the highest that is no pre-release.
-    pub version: Option<String>,
 }

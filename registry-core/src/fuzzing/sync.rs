@@ -105,14 +105,9 @@ fn config() -> Config {
 /// bounded, nothing spins, and every gap asked for ends exactly once.
 pub fn sync(data: &[u8]) {
     let mut choices = Choices::new(data);
-    let mut bench = Bench {
-        world: TestWorld::new(config()),
-        sync: Sync::new(),
-        catalog: Catalog::new(),
-        open: Vec::new(),
-        tickets: Vec::new(),
-        owed: 0,
-    };
+    let mut world = TestWorld::new(config());
+    let catalog = Catalog::new(&mut world.cx());
+    let mut bench = Bench { world, sync: Sync::new(), catalog, open: Vec::new(), tickets: Vec::new(), owed: 0 };
     while !choices.is_empty() {
         let what = choices.byte();
         let n = choices.below(PEERS);

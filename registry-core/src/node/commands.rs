@@ -108,9 +108,11 @@ impl Node {
     pub(super) fn learn_own_log(&mut self, record: Option<Bytes>) {
         let Some(publisher) = self.local.publisher.as_ref().map(|publisher| publisher.id) else { return };
         let behind = record.as_ref().is_some_and(|record| self.catalog.is_behind(publisher, record));
-        match record {
-            Some(record) if behind => self.catalog.handle_head_record(cx!(self, catalog), record),
-            Some(_) | None => self.own_log_checked(Ok(())),
+        if let Some(record) = record {
+            self.catalog.handle_head_record(cx!(self, catalog), record);
+        }
+        if !behind {
+            self.own_log_checked(Ok(()));
         }
     }
 
@@ -138,6 +140,12 @@ impl Node {
         self.announce(Announcement::Provider(publisher.0.to_multihash()), None);
         if self.gossip.publish(cx!(self, gossip), Some(op), self.topic.clone(), announcement).is_err() {
             self.publish_moved(op, |publish| publish.sent = Some(0));
+        }
+    }
+
+    pub(super) fn announce_renewal(&mut self, value: Bytes) {
+        if let Some(publisher) = &self.local.publisher {
+            self.announce(Announcement::Record { key: publisher.id.record_key(), value }, None);
         }
     }
 

@@ -146,6 +146,7 @@ impl Node {
         let kad = Kad::new(lend!(kad));
         let gossip = Gossip::new(lend!(gossip));
         let exchange = Exchange::new(lend!(exchange));
+        let catalog = Catalog::new(lend!(catalog));
         let topic = registry_topic(&config);
         Self {
             now: start.now,
@@ -155,7 +156,7 @@ impl Node {
             kad,
             gossip,
             exchange,
-            catalog: Catalog::new(),
+            catalog,
             sync: Sync::new(),
             index: Index::default(),
             operations: Operations::default(),

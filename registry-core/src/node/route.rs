@@ -306,8 +306,9 @@ impl Node {
             CatalogEvent::Announce { op, release, record, announcement } => {
                 self.announce_release(op, release, record, announcement);
             }
+            CatalogEvent::Renewed { record } => self.announce_renewal(record),
             CatalogEvent::PublishFailed { op, error } => self.fail(op, error),
-            CatalogEvent::Behind { publisher, have: _, want, source } => {
+            CatalogEvent::Behind { publisher, want, source } => {
                 self.sync.catch_up(cx!(self, sync), &self.catalog, publisher, want, source);
             }
             CatalogEvent::Judged { ticket, verdict } => match Ticket::unpack(ticket) {

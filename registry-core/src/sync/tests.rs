@@ -21,7 +21,9 @@ impl Bench {
     fn new() -> Self {
         let mut config = crate::Config::default();
         config.peers.min_connections = 0;
-        Self { world: TestWorld::new(config), sync: Sync::new(), catalog: Catalog::new() }
+        let mut world = TestWorld::new(config);
+        let catalog = Catalog::new(&mut world.cx());
+        Self { world, sync: Sync::new(), catalog }
     }
 
     fn connect(&mut self, n: u64) -> PeerIx {

@@ -1,4 +1,6 @@
 //! Tests with real signatures.
 
+mod host;
+mod publishing;
 mod record;
 pub(super) mod signer;

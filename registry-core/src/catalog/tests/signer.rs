@@ -13,6 +13,7 @@ use crate::id::Digest;
 use crate::time::{Duration, UnixTime};
 
 /// A publisher with one key.
+#[derive(Clone)]
 pub(in crate::catalog) struct Signer {
     key: SigningKey,
     pub(in crate::catalog) publisher: LocalPublisher,

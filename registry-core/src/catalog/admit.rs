@@ -1,0 +1,381 @@
+//! Admission of what peers hand in: structure first, then all signatures in one job, then place, then the store.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::action::{StoreRequest, Table, Write};
+use crate::catalog::announcement::Announcement;
+use crate::catalog::envelope::StatementError;
+use crate::catalog::log::{Checks, Conflict, Entry, Log, Run, Unfit};
+use crate::catalog::record::HeadRecord;
+use crate::catalog::{Catalog, CatalogEvent, Verdict};
+use crate::cx::Cx;
+use crate::id::{JobId, OpId, Owner, PeerIx, PublisherId, StoreId};
+use crate::input::StoreResult;
+use crate::peers::Offence;
+
+/// Statements taken from one run: bounds the work of one call. A longer run is admitted up to there.
+pub(crate) const MAX_RUN: usize = 256;
+
+/// Runs under verification or waiting for an earlier one of their publisher: some seconds of work for the workers.
+const MAX_PENDING: usize = 512;
+
+/// Bytes of those.
+const MAX_PENDING_BYTES: usize = 16 * 1024 * 1024;
+
+/// One source may hold so much of `MAX_PENDING` and `MAX_PENDING_BYTES`, so that a flood leaves room for others.
+const PENDING_SHARE: usize = 8;
+
+/// Verified announcements that wait for the entries before them.
+const MAX_PARKED: usize = 64;
+
+/// A run and whom to answer.
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub(super) run: Run,
+    pub(super) source: Option<PeerIx>,
+    pub(super) reply: Reply,
+}
+
+/// What the giver of a run wants to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reply {
+    /// May it be forwarded? Told as soon as that is clear.
+    Announcement(u64),
+    /// Is it part of the catalogue now? Told once it is durable.
+    Entries(u64),
+    /// Nothing.
+    None,
+}
+
+/// Writes on their way to the store.
+#[derive(Debug)]
+pub(super) struct Commit {
+    pub(super) record: HeadRecord,
+    pub(super) entries: Vec<Entry>,
+    pub(super) origin: Origin,
+}
+
+/// Whose entries these are.
+#[derive(Debug)]
+pub(super) enum Origin {
+    Network(Reply),
+    Publish { op: OpId, announcement: Bytes },
+    Renewal,
+}
+
+impl Catalog {
+    /// A gossiped announcement. Ends in `Judged` with the same ticket.
+    pub(crate) fn handle_announcement(&mut self, cx: &mut Cx<'_>, ticket: u64, source: PeerIx, data: Bytes) {
+        let open = |announcement: Announcement| {
+            let record = HeadRecord::open(&announcement.record)?;
+            let before = record.0.head.length.checked_sub(announcement.statements.len() as u64);
+            self.open_run(cx, record, before.ok_or(StatementError::Link)?, &announcement.statements)
+        };
+        let run = Announcement::decode(&data).and_then(open);
+        self.submit(cx, source, Reply::Announcement(ticket), run);
+    }
+
+    /// A run of a publisher's log from sync, with the head record that covers it. Ends in `Judged`. What is beyond
+    /// [`MAX_RUN`] statements is left out.
+    pub(crate) fn handle_entries(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ticket: u64,
+        source: PeerIx,
+        record: Bytes,
+        from: u64,
+        entries: Vec<Bytes>,
+    ) {
+        let entries = entries.get(..MAX_RUN).unwrap_or(&entries);
+        let run = HeadRecord::open(&record).and_then(|record| self.open_run(cx, record, from, entries));
+        self.submit(cx, source, Reply::Entries(ticket), run);
+    }
+
+    /// A head record found in the DHT (its validator has accepted it): may raise `Behind`.
+    pub(crate) fn handle_head_record(&mut self, cx: &mut Cx<'_>, record: Bytes) {
+        let Ok((record, _)) = HeadRecord::open(&record) else { return };
+        if record.head.network == cx.config.network {
+            let run = Run { record, entries: Vec::new() };
+            self.place(cx, Submission { run, source: None, reply: Reply::None });
+        }
+    }
+
+    fn open_run(
+        &self,
+        cx: &Cx<'_>,
+        record: (HeadRecord, Checks),
+        from: u64,
+        statements: &[Bytes],
+    ) -> Result<(Run, Checks), StatementError> {
+        let log = self.logs.get(&record.0.head.publisher);
+        Run::open(&cx.config.network, record, log, from, statements)
+    }
+
+    fn submit(&mut self, cx: &mut Cx<'_>, source: PeerIx, reply: Reply, run: Result<(Run, Checks), StatementError>) {
+        let (run, checks) = match run {
+            Ok(opened) => opened,
+            Err(error) if error.may_be_newer() => return self.judge(reply, Verdict::Ignore),
+            Err(_) => return self.reject(cx, Some(source), reply, Offence::BadStatement),
+        };
+        if !self.is_news(&run) || !self.has_room(source, run.size()) {
+            return self.judge(reply, Verdict::Ignore);
+        }
+        let job = cx.verify(Owner::Catalog, checks);
+        self.verifying.insert(job, Submission { run, source: Some(source), reply });
+    }
+
+    /// Could the run change anything here?
+    fn is_news(&self, run: &Run) -> bool {
+        self.logs.get(&run.publisher()).is_none_or(|log| {
+            let higher = run.record.rank() > log.record.rank();
+            log.conflict.is_none() && (!run.entries.is_empty() || higher || log.contradicts(&run.record).is_some())
+        })
+    }
+
+    fn has_room(&self, source: PeerIx, size: usize) -> bool {
+        let waiting = self.verifying.values().chain(self.busy.values().flatten());
+        let (mut all, mut own) = ((0, 0), (0, 0));
+        for submission in waiting {
+            let size = submission.run.size();
+            all = (all.0 + 1, all.1 + size);
+            if submission.source == Some(source) {
+                own = (own.0 + 1, own.1 + size);
+            }
+        }
+        let fits = |(count, bytes), share| count < MAX_PENDING / share && bytes + size <= MAX_PENDING_BYTES / share;
+        fits(all, 1) && fits(own, PENDING_SHARE)
+    }
+
+    pub(crate) fn handle_verified(&mut self, cx: &mut Cx<'_>, job: JobId, ok: bool) {
+        let Some(submission) = self.verifying.remove(&job) else { return };
+        if ok {
+            self.place(cx, submission);
+        } else {
+            self.reject(cx, submission.source, submission.reply, Offence::BadSignature);
+        }
+    }
+
+    fn reject(&mut self, cx: &mut Cx<'_>, source: Option<PeerIx>, reply: Reply, offence: Offence) {
+        if let (Reply::Announcement(_), Some(source)) = (reply, source) {
+            cx.charge(source, offence);
+        }
+        self.judge(reply, Verdict::Reject);
+    }
+
+    /// A valid run: apply it now, or after what its publisher's log is waiting for.
+    fn place(&mut self, cx: &mut Cx<'_>, mut submission: Submission) {
+        let publisher = submission.run.publisher();
+        self.raise_floor(publisher, submission.run.record.head.length);
+        if let Some(log) = self.logs.get(&publisher) {
+            submission.run.trim(log);
+        }
+        if !self.is_news(&submission.run) {
+            return self.judge(submission.reply, Verdict::Ignore);
+        }
+        match self.busy.get_mut(&publisher) {
+            None => self.apply(cx, submission),
+            Some(waiting) => {
+                waiting.push_back(submission);
+                // The own log has grown elsewhere: what is being signed at the same position must not be.
+                if self.abandon_draft(cx, publisher) {
+                    self.release(cx, publisher);
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, cx: &mut Cx<'_>, mut submission: Submission) {
+        let publisher = submission.run.publisher();
+        let log = self.logs.get(&publisher);
+        if let Some(log) = log {
+            submission.run.trim(log);
+        }
+        let Submission { run, source, reply } = submission;
+        if !self.is_news(&run) {
+            return self.judge(reply, Verdict::Ignore);
+        }
+        let unknown = Log::new(run.record.clone());
+        let log = log.unwrap_or(&unknown);
+        let have = log.len();
+        if !self.within_quotas(cx, &run, have) {
+            return self.judge(reply, Verdict::Ignore);
+        }
+        match log.check(&run).and_then(|()| self.check_versions(&run)) {
+            Err(Unfit::Conflict(conflict)) => {
+                self.keep_conflict(cx, publisher, conflict);
+                self.judge(reply, Verdict::Ignore);
+            }
+            Err(Unfit::Gap) => {
+                let want = run.record.head.length;
+                self.events.push_back(CatalogEvent::Behind { publisher, want, source });
+                self.park(cx, run, source);
+                let forwardable = matches!(reply, Reply::Announcement(_));
+                self.judge(reply, if forwardable { Verdict::Accept } else { Verdict::Ignore });
+            }
+            Ok(()) if run.entries.is_empty() && run.record.head.length > have => {
+                let want = run.record.head.length;
+                self.events.push_back(CatalogEvent::Behind { publisher, want, source });
+                self.judge(reply, Verdict::Ignore);
+            }
+            Ok(()) => {
+                let record = if log.record.rank() > run.record.rank() { log.record.clone() } else { run.record };
+                if let Reply::Announcement(_) = reply {
+                    self.judge(reply, Verdict::Accept);
+                }
+                self.commit(cx, Commit { record, entries: run.entries, origin: Origin::Network(reply) });
+            }
+        }
+    }
+
+    /// No version twice, neither in the log nor in the run.
+    fn check_versions(&self, run: &Run) -> Result<(), Unfit> {
+        let mut seen = BTreeSet::new();
+        for entry in &run.entries {
+            let meta = &entry.release.release.meta;
+            let held = self.packages.find(run.publisher(), &meta.name, &meta.version.text);
+            let held = held.and_then(|held| self.logs.get(&run.publisher())?.get(held.release.position));
+            if let Some(held) = held {
+                return Err(Unfit::Conflict(Conflict(held.envelope.clone(), entry.envelope.clone())));
+            }
+            if !seen.insert((&meta.name, &meta.version.text)) {
+                return Err(Unfit::Conflict(Conflict(run.record.bytes.clone(), entry.envelope.clone())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refusal by quota is this node's own affair: nobody is blamed. What is under way is not counted; it is bounded by
+    /// `MAX_PENDING_BYTES`.
+    fn within_quotas(&self, cx: &Cx<'_>, run: &Run, have: u64) -> bool {
+        let limits = &cx.config.catalog;
+        let known = self.logs.contains_key(&run.publisher());
+        let publishers = known || self.logs.len() < limits.max_publishers;
+        let statements = have.saturating_add(run.entries.len().max(1) as u64) <= limits.max_statements_per_publisher
+            || run.entries.is_empty() && run.record.head.length <= have;
+        let bytes = self.bytes.saturating_add(run.size()) <= limits.max_bytes;
+        self.is_own(run.publisher()) || publishers && statements && bytes
+    }
+
+    /// Remembers that a publisher contradicts itself, also after a restart: nothing new of it is admitted.
+    fn keep_conflict(&mut self, cx: &mut Cx<'_>, publisher: PublisherId, conflict: Conflict) {
+        if let Some(log) = self.logs.get_mut(&publisher) {
+            let write = Write { table: Table::Publisher, key: conflict_key(publisher), value: Some(conflict.encode()) };
+            cx.store(Owner::Catalog, StoreRequest::Commit(vec![write]));
+            log.conflict = Some(conflict);
+        }
+    }
+
+    /// Keeps a verified run for when the entries before it are here; a random other one gives way when there is no room.
+    fn park(&mut self, cx: &mut Cx<'_>, run: Run, source: Option<PeerIx>) {
+        let Some(first) = run.entries.first().map(Entry::position) else { return };
+        if self.parked.len() >= MAX_PARKED {
+            let victim = cx.rng.index(self.parked.len());
+            if let Some(key) = self.parked.keys().nth(victim).copied() {
+                self.parked.remove(&key);
+            }
+        }
+        self.parked.insert((run.publisher(), first), Submission { run, source, reply: Reply::None });
+    }
+
+    pub(super) fn commit(&mut self, cx: &mut Cx<'_>, commit: Commit) {
+        let publisher = commit.record.head.publisher;
+        let held = self.logs.get(&publisher).map(|log| &log.record.bytes);
+        let head = (held != Some(&commit.record.bytes)).then(|| Write {
+            table: Table::Publisher,
+            key: Bytes::copy_from_slice(&publisher.0.0),
+            value: Some(commit.record.bytes.clone()),
+        });
+        let statement = |entry: &Entry| Write {
+            table: Table::Log,
+            key: log_key(publisher, entry.position()),
+            value: Some(entry.envelope.clone()),
+        };
+        let writes = commit.entries.iter().map(statement).chain(head).collect();
+        let op = cx.store(Owner::Catalog, StoreRequest::Commit(writes));
+        self.busy.entry(publisher).or_default();
+        self.committing.insert(op, commit);
+    }
+
+    pub(crate) fn handle_stored(&mut self, cx: &mut Cx<'_>, op: StoreId, result: StoreResult) {
+        let Some(Commit { record, entries, origin }) = self.committing.remove(&op) else { return };
+        let publisher = record.head.publisher;
+        let done = result == StoreResult::Done;
+        let newest = entries.last().map(|entry| entry.release.clone());
+        let bytes = record.bytes.clone();
+        if done {
+            self.append(record, entries);
+            self.schedule_renewal(cx, publisher);
+        }
+        match origin {
+            Origin::Network(reply) => {
+                if let Reply::Entries(_) = reply {
+                    self.judge(reply, if done { Verdict::Accept } else { Verdict::Ignore });
+                }
+            }
+            Origin::Publish { op, announcement } => {
+                let release = newest.filter(|_| done);
+                self.finish_publish(op, release.map(|release| (release, bytes, announcement)));
+            }
+            Origin::Renewal if done => self.events.push_back(CatalogEvent::Renewed { record: bytes }),
+            Origin::Renewal => self.retry_renewal(cx),
+        }
+        self.release(cx, publisher);
+    }
+
+    /// Makes durable entries part of the catalogue.
+    fn append(&mut self, record: HeadRecord, entries: Vec<Entry>) {
+        let publisher = record.head.publisher;
+        let log = self.logs.entry(publisher).or_insert_with(|| {
+            self.bytes = self.bytes.saturating_add(record.bytes.len());
+            Log::new(record.clone())
+        });
+        log.record = record;
+        for entry in entries {
+            let release = entry.release.clone();
+            self.bytes = self.bytes.saturating_add(entry.envelope.len());
+            log.push(entry);
+            let kind = self.packages.insert(&release);
+            self.events.push_back(CatalogEvent::Admitted { kind, release });
+        }
+    }
+
+    /// A publisher's log is no longer waiting for the store or for a signature: what waited for that comes next.
+    pub(super) fn release(&mut self, cx: &mut Cx<'_>, publisher: PublisherId) {
+        let mut waiting: VecDeque<Submission> = self.busy.remove(&publisher).unwrap_or_default();
+        while let Some(submission) = waiting.pop_front().or_else(|| self.unpark(publisher)) {
+            self.apply(cx, submission);
+            if let Some(later) = self.busy.get_mut(&publisher) {
+                return later.append(&mut waiting);
+            }
+        }
+        self.publish_next(cx);
+    }
+
+    fn unpark(&mut self, publisher: PublisherId) -> Option<Submission> {
+        let have = self.logs.get(&publisher).map_or(0, Log::len);
+        let key = *self.parked.range((publisher, 0)..=(publisher, have)).next()?.0;
+        self.parked.remove(&key)
+    }
+
+    fn judge(&mut self, reply: Reply, verdict: Verdict) {
+        match reply {
+            Reply::Announcement(ticket) | Reply::Entries(ticket) => {
+                self.events.push_back(CatalogEvent::Judged { ticket, verdict });
+            }
+            Reply::None => {}
+        }
+    }
+}
+
+pub(super) fn log_key(publisher: PublisherId, position: u64) -> Bytes {
+    Bytes::from([&publisher.0.0[..], &position.to_be_bytes()].concat())
+}
+
+/// Follows the publisher's own row.
+pub(super) fn conflict_key(publisher: PublisherId) -> Bytes {
+    Bytes::from([&publisher.0.0[..], b"!"].concat())
+}
