@@ -29,7 +29,7 @@ const MAX_BUCKET: usize = 11;
 #[derive(Debug, Default)]
 pub(super) struct Refresh {
     /// A first refresh was started and the table has not been empty since.
-    joined: bool,
+    pub(super) joined: bool,
     /// Keys still to be looked up in this round.
     plan: Vec<Bytes>,
     /// Peers still to be checked in this round.

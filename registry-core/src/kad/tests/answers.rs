@@ -1,0 +1,228 @@
+//! What peers answer to this node's lookups.
+
+use super::*;
+use crate::input::{ProtocolSet, Side};
+use alloc::collections::BTreeSet;
+
+fn closest(script: &mut Script) -> Option<(Vec<PeerIx>, u32, u32)> {
+    script.events().into_iter().find_map(|event| match event {
+        KadEvent::Closest { peers, asked, answered, .. } => Some((peers, asked, answered)),
+        KadEvent::Providers { .. }
+        | KadEvent::Value { .. }
+        | KadEvent::Put { .. }
+        | KadEvent::Provided { .. }
+        | KadEvent::RecordSeen { .. } => None,
+    })
+}
+
+fn find(script: &mut Script, key: &'static [u8]) -> Vec<Asked> {
+    script.done();
+    script.kad.find_closest(&mut script.world.cx(), Bytes::from_static(key));
+    script.done().asked
+}
+
+#[test]
+fn a_node_that_knows_nobody_ends_at_once() {
+    let mut script = Script::new(|_| {});
+    assert!(find(&mut script, b"key").is_empty());
+    assert_eq!(closest(&mut script), Some((Vec::new(), 0, 0)));
+}
+
+#[test]
+fn attack_10_wrong_kind_second_and_late_answers_count_for_nothing() {
+    let mut script = Script::new(|_| {});
+    let peers = [1, 2, 3].map(|n| script.join(n));
+    let asked = find(&mut script, b"key");
+    assert_eq!(asked.len(), 3);
+    let wrong = question(KadKind::GetValue, b"key");
+    script.kad.handle_response(&mut script.world.cx(), asked[0].id, &wrong);
+    assert_eq!(script.done().offences, [BROKEN_RULE]);
+    script.answer(&asked[0], |msg| msg.closer = [kad_peer(9)].into());
+    script.answer(&asked[1], |_| {});
+    script.answer(&asked[1], |msg| msg.closer = [kad_peer(9)].into());
+    assert!(closest(&mut script).is_none(), "one is still waited for");
+    script.pass(Duration::from_secs(6));
+    let (found, asked_count, answered) = closest(&mut script).expect("the lookup ends");
+    let answerer = script.world.peers.find(&asked[1].peer).unwrap();
+    assert_eq!((found, asked_count, answered), ([answerer].into(), 3, 1));
+    let failing = |script: &Script| script.kad.table.entries().filter(|entry| entry.is_failing()).count();
+    assert_eq!(failing(&script), 2);
+    script.answer(&asked[2], |_| {});
+    script.kad.handle_request_failed(&mut script.world.cx(), asked[2].id, RequestError::Timeout);
+    assert_eq!(failing(&script), 2, "charged once, and a late answer excuses nothing");
+    assert!(peers.iter().all(|peer| script.kad.table.contains(*peer)));
+    assert!(script.done().asked.is_empty());
+}
+
+#[test]
+fn attack_11_doubles_this_node_and_the_answerer_are_left_out() {
+    let mut script = Script::new(|_| {});
+    script.join(1);
+    let asked = find(&mut script, b"key");
+    let own = KadPeer { id: script.world.local.id, ..kad_peer(7) };
+    let other_addr = KadPeer { addrs: [TestWorld::addr(77)].into(), ..kad_peer(2) };
+    let bare = KadPeer { addrs: Vec::new(), ..kad_peer(2) };
+    script.answer(&asked[0], |msg| {
+        msg.closer = [kad_peer(1), own, bare, kad_peer(2), other_addr, kad_peer(2), kad_peer(3)].into();
+    });
+    let interned: Vec<_> = [2, 3].map(|n| script.world.peers.find(&TestWorld::peer_id(n)).unwrap()).into();
+    assert!(interned.iter().all(|peer| !script.world.peers.addrs(*peer).is_empty()));
+    assert!(!script.kad.table.contains(interned[0]), "who was only heard of never enters the table");
+    assert_eq!(script.kad.table.len(), 1);
+}
+
+#[test]
+fn attack_12_only_the_2k_nearest_of_an_answer_are_considered() {
+    let mut script = Script::new(|config| config.k = 4);
+    script.join(1);
+    let asked = find(&mut script, b"key");
+    script.answer(&asked[0], |msg| msg.closer = (100..2_100).map(kad_peer).collect());
+    let interned: BTreeSet<u64> =
+        (100..2_100).filter(|n| script.world.peers.find(&TestWorld::peer_id(*n)).is_some()).collect();
+    let mut nearest: Vec<u64> = (100..2_100).collect();
+    let target = Position::of(b"key");
+    nearest.sort_by_cached_key(|n| Position::of(TestWorld::peer_id(*n).as_bytes()).distance(target));
+    assert_eq!(interned, nearest[..8].iter().copied().collect());
+}
+
+#[test]
+fn attack_13_bad_addresses_are_dropped_and_the_peer_is_kept() {
+    let mut script = Script::new(|_| {});
+    script.join(1);
+    let asked = find(&mut script, b"key");
+    let foreign = alloc::format!("{}/p2p/{}", TestWorld::addr(5), TestWorld::peer_id(6)).parse().unwrap();
+    let many = (0..5_000).map(TestWorld::addr);
+    let addrs = core::iter::once(foreign).chain(many).collect();
+    script.answer(&asked[0], |msg| msg.closer = [KadPeer { addrs, ..kad_peer(2) }].into());
+    let peer = script.world.peers.find(&TestWorld::peer_id(2)).unwrap();
+    assert!((1..=64).contains(&script.world.peers.addrs(peer).len()), "capped");
+}
+
+#[test]
+fn attack_17_silence_ends_in_a_partial_result() {
+    let mut script = Script::new(|_| {});
+    (1..=25).for_each(|n| {
+        script.join(n);
+    });
+    let asked = find(&mut script, b"key");
+    assert_eq!(asked.len(), 10, "alpha at a time");
+    script.answer(&asked[0], |_| {});
+    script.pass(Duration::from_secs(61));
+    let (found, asked, answered) = closest(&mut script).expect("the lookup ends");
+    assert_eq!((found.len(), answered), (1, 1));
+    assert!((10..=25).contains(&asked));
+}
+
+#[test]
+fn a_lookup_ends_at_its_time_limit() {
+    let mut script = Script::new(|config| config.request_timeout = Duration::from_secs(1_000));
+    script.join(1);
+    find(&mut script, b"key");
+    script.pass(Duration::from_secs(59));
+    assert!(closest(&mut script).is_none());
+    script.pass(Duration::from_secs(1));
+    assert_eq!(closest(&mut script), Some((Vec::new(), 1, 0)));
+}
+
+#[test]
+fn attack_29_provider_answers_are_merged_without_doubles_and_this_node() {
+    let mut script = Script::new(|_| {});
+    script.join(1);
+    script.join(2);
+    script.done();
+    script.kad.find_providers(&mut script.world.cx(), multihash(0), 3);
+    let asked = script.done().asked;
+    let own = KadPeer { id: script.world.local.id, ..kad_peer(7) };
+    script.answer(&asked[0], |msg| msg.providers = [own, kad_peer(5), kad_peer(5), kad_peer(6)].into());
+    let events = script.events();
+    let [KadEvent::Providers { providers, last: false, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(providers.len(), 2);
+    script.answer(&asked[1], |msg| msg.providers = (5..500).map(kad_peer).collect());
+    let events = script.events();
+    let [KadEvent::Providers { providers, last: true, answered: 2, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(providers.len(), 3, "ends when enough are known");
+}
+
+#[test]
+fn attack_30_only_reachable_servers_enter_the_table_and_they_leave_when_they_stop_serving() {
+    let mut script = Script::new(|_| {});
+    let client = script.world.connect_as(1, Side::Listener, ProtocolSet::default());
+    script.kad.handle_server(&mut script.world.cx(), client, true);
+    assert_eq!(script.kad.table.len(), 0, "says that it serves, but not over identify");
+    let unknown = script.world.know(2);
+    script.kad.handle_server(&mut script.world.cx(), unknown, true);
+    assert_eq!(script.kad.table.len(), 0, "never connected");
+    let server = script.join(3);
+    assert!(script.kad.table.contains(server));
+    script.kad.handle_server(&mut script.world.cx(), server, false);
+    assert_eq!(script.kad.table.len(), 0);
+    let server = script.join(4);
+    find(&mut script, b"key");
+    let asked = find(&mut script, b"other");
+    script.kad.handle_request_failed(&mut script.world.cx(), asked[0].id, RequestError::Unsupported);
+    assert!(!script.kad.table.contains(server), "does not speak the protocol after all");
+}
+
+#[test]
+fn a_dead_peer_leaves_and_a_connected_one_takes_its_place() {
+    let mut script = Script::new(|config| config.k = 1);
+    let local = script.kad.table.local();
+    let far = |n: &u64| local.distance(Position::of(TestWorld::peer_id(*n).as_bytes())).common_prefix() == 0;
+    let mut far = (1..100).filter(far);
+    let [first, second] = [far.next().unwrap(), far.next().unwrap()].map(|n| script.join(n));
+    assert!(script.kad.table.contains(first) && !script.kad.table.contains(second));
+    for _ in 0..2 {
+        for asked in find(&mut script, b"key") {
+            script.kad.handle_request_failed(&mut script.world.cx(), asked.id, RequestError::Timeout);
+        }
+    }
+    assert!(!script.kad.table.contains(first) && script.kad.table.contains(second));
+}
+
+#[test]
+fn silent_peers_are_checked_and_dropped_but_not_while_this_node_is_offline() {
+    let mut script = Script::new(|_| {});
+    let (gone, stays) = (script.join(1), script.join(2));
+    script.pass(Duration::from_secs(1));
+    script.done();
+    script.world.disconnect(gone);
+    script.kad.handle_peer_down(&mut script.world.cx(), gone);
+    script.pass(Duration::from_secs(1_000));
+    script.refresh();
+    script.play(Duration::from_secs(2_000));
+    assert_eq!([gone, stays].map(|peer| script.kad.table.contains(peer)), [false, true]);
+    script.world.disconnect(stays);
+    script.play(Duration::from_secs(3_600));
+    assert!(script.kad.table.contains(stays), "offline: nothing is known of others");
+}
+
+#[test]
+fn queries_beyond_the_limit_wait_and_all_end() {
+    let mut script = Script::new(|_| {});
+    script.join(1);
+    script.done();
+    for n in 0..3_000u32 {
+        script.kad.find_closest(&mut script.world.cx(), Bytes::copy_from_slice(&n.to_be_bytes()));
+    }
+    let mut ended = script.events().len();
+    assert!(ended >= 3_000 - 1_024 - 64, "what does not fit ends at once: {ended}");
+    while ended < 3_000 {
+        let asked = script.done().asked;
+        assert!(!asked.is_empty() && asked.len() <= 65, "{}", asked.len());
+        asked.iter().for_each(|asked| script.answer(asked, |_| {}));
+        ended += script.events().len();
+    }
+}
+
+#[test]
+fn a_cancelled_query_raises_nothing() {
+    let mut script = Script::new(|_| {});
+    script.join(1);
+    script.done();
+    let query = script.kad.find_closest(&mut script.world.cx(), Bytes::from_static(b"key"));
+    let asked = script.done().asked;
+    script.kad.cancel(&mut script.world.cx(), query);
+    script.answer(&asked[0], |_| {});
+    script.pass(Duration::from_secs(100));
+    assert!(script.events().is_empty());
+}
