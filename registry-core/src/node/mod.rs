@@ -187,7 +187,7 @@ impl Node {
             Input::Response { id, msg } => self.handle_response(id, &msg),
             Input::RequestFailed { id, why } => self.handle_request_failed(id, why),
             Input::Malformed { peer, protocol, error: _ } => self.handle_malformed(peer, protocol),
-            Input::SendDropped { peer, class: _ } => self.handle_send_dropped(peer),
+            Input::SendDropped { peer, class } => self.handle_send_dropped(peer, class),
             Input::Stored { op, result } => self.handle_stored(op, result),
             Input::Recovered(rows) => rows.into_iter().for_each(|row| self.handle_recovered(row)),
             Input::RecoveryDone => self.handle_recovery_done(),

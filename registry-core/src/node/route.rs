@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::action::Action;
+use crate::action::{Action, SendClass};
 use crate::catalog::{CatalogEvent, Verdict};
 use crate::event::{Event, OpError, Stage};
 use crate::exchange::ExchangeEvent;
@@ -94,10 +94,13 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_send_dropped(&mut self, peer: PeerId) {
-        if let Some(peer) = self.peers.find(&peer) {
-            self.gossip.handle_send_dropped(cx!(self, gossip), peer);
-            self.exchange.handle_send_dropped(cx!(self, exchange), peer);
+    pub(super) fn handle_send_dropped(&mut self, peer: PeerId, class: SendClass) {
+        let Some(peer) = self.peers.find(&peer) else { return };
+        match class {
+            SendClass::Block => self.exchange.handle_send_dropped(cx!(self, exchange), peer),
+            SendClass::Control | SendClass::Own | SendClass::Forward | SendClass::Gossip => {
+                self.gossip.handle_send_dropped(cx!(self, gossip), peer);
+            }
         }
     }
 

@@ -1,0 +1,468 @@
+//! The asking side: contents, the blocks they lack, and the store.
+//!
+//! A block goes through these stations, each entered only from the one before: *open* (is it in the store?), *queued*
+//! (to be asked for), *asked* (of one peer, or of more once that one is late), *judged* (its hash is computed, its
+//! node checked), *storing*, *durable*. Only durable blocks count.
+
+mod assign;
+mod receive;
+mod search;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::ExchangeEvent;
+use super::fetch::{Fetch, Place};
+use super::row::{self, Sources};
+use super::unixfs::{NodeKind, parse};
+use super::window::Link;
+use crate::action::{SendClass, StoreRequest, Table};
+use crate::collections::DeadlineIndex;
+use crate::cx::Cx;
+use crate::event::{Event, OpError};
+use crate::id::{BlockId, Codec, JobId, OpId, Owner, PeerId, PeerIx, StoreId};
+use crate::input::{Row, StoreResult};
+use crate::time::Instant;
+use crate::wire::bitswap::{BitswapMessage, Cid, Want, WantKind};
+
+use receive::Received;
+
+/// A block that some fetch lacks.
+#[derive(Debug)]
+struct Wanted {
+    /// Order of asking.
+    seq: u64,
+    /// Expected length.
+    len: u64,
+    /// Which places of which contents it belongs to.
+    places: Vec<(BlockId, Place)>,
+    asked: Vec<PeerIx>,
+    /// Who said it does not have it.
+    lacking: BTreeSet<PeerIx>,
+    storing: bool,
+}
+
+impl Wanted {
+    /// Counts against [`MAX_IN_FLIGHT`](assign::MAX_IN_FLIGHT).
+    fn is_busy(&self) -> bool {
+        self.storing || !self.asked.is_empty()
+    }
+}
+
+/// What an answer of the store is for.
+#[derive(Debug)]
+enum Pending {
+    /// Are these blocks there?
+    Check { root: BlockId, places: Vec<Place> },
+    /// An inner node that is there.
+    Read { root: BlockId, place: Place },
+    /// A verified block, and where it came from.
+    Put { id: BlockId, node: NodeKind, len: u64, source: Option<PeerId> },
+    /// The sources of an unfinished fetch.
+    Save { root: BlockId },
+    /// The row of a complete content.
+    Complete { root: BlockId },
+    /// The same for content of the local publisher.
+    Local { root: BlockId, request: StoreRequest },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Due {
+    /// A peer should have answered by now.
+    Answer(PeerIx),
+    /// A peer may be asked again.
+    Rested(PeerIx),
+    /// Look for providers.
+    Search(BlockId),
+    /// Give up.
+    Stall(BlockId),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    fetches: BTreeMap<BlockId, Fetch>,
+    /// Beyond the number of fetches that may run.
+    waiting: VecDeque<(OpId, BlockId)>,
+    wanted: BTreeMap<BlockId, Wanted>,
+    /// Peers that were asked for blocks.
+    links: BTreeMap<PeerIx, Link>,
+    /// Connected peers that speak Bitswap.
+    up: BTreeSet<PeerIx>,
+    judging: BTreeMap<JobId, Received>,
+    pending: BTreeMap<StoreId, Pending>,
+    contents: BTreeSet<BlockId>,
+    /// Fetches that have not ended well, and what they got from whom.
+    unfinished: BTreeMap<BlockId, Sources>,
+    deadlines: DeadlineIndex<Due>,
+    /// Blocks dropped because nothing was expected of the peer.
+    strays: BTreeMap<PeerIx, u32>,
+    outgoing: BTreeMap<PeerIx, Vec<Want>>,
+    /// Expected bytes of all blocks asked for or being stored.
+    in_flight: u64,
+    next_seq: u64,
+    /// Whose turn it is to ask first.
+    turn: usize,
+    events: VecDeque<ExchangeEvent>,
+}
+
+impl Client {
+    pub(super) fn handle_recovered(&mut self, row: &Row) {
+        let Some(root) = row::root(&row.key) else { return };
+        match row.table {
+            Table::Content => {
+                self.contents.insert(root);
+            }
+            Table::Fetch => {
+                self.unfinished.insert(root, row::sources(&row.value));
+            }
+            Table::Meta | Table::Publisher | Table::Log | Table::PeerAddrs | Table::Ban => {}
+        }
+    }
+
+    pub(super) fn add_local(&mut self, cx: &mut Cx<'_>, root: BlockId) {
+        if self.contents.contains(&root) {
+            return self.events.push_back(ExchangeEvent::Complete { root });
+        }
+        let request = StoreRequest::Commit(row::complete(root).into());
+        let op = cx.store(Owner::Exchange, request.clone());
+        self.pending.insert(op, Pending::Local { root, request });
+    }
+
+    pub(super) fn fetch(&mut self, cx: &mut Cx<'_>, op: OpId, root: BlockId) {
+        if let Some(fetch) = self.fetches.get_mut(&root) {
+            fetch.ops.push(op);
+        } else if self.fetches.len() >= cx.config.exchange.max_fetches {
+            self.waiting.push_back((op, root));
+        } else {
+            self.start(op, root);
+            self.pump(cx);
+        }
+    }
+
+    pub(super) fn cancel(&mut self, cx: &mut Cx<'_>, op: OpId) {
+        let error = OpError::Cancelled;
+        if let Some(index) = self.waiting.iter().position(|(waiting, _)| *waiting == op) {
+            self.waiting.remove(index);
+            return self.events.push_back(ExchangeEvent::Failed { op, error });
+        }
+        let Some((root, fetch)) = self.fetches.iter_mut().find(|(_, fetch)| fetch.ops.contains(&op)) else { return };
+        let root = *root;
+        if fetch.ops.len() == 1 {
+            self.fail(cx, root, error);
+        } else {
+            fetch.ops.retain(|running| *running != op);
+            self.events.push_back(ExchangeEvent::Failed { op, error });
+        }
+        self.pump(cx);
+    }
+
+    pub(super) fn awaits(&self, op: StoreId) -> bool {
+        self.pending.contains_key(&op)
+    }
+
+    /// Returns the block that is durable now, if that is what the answer says.
+    pub(super) fn handle_stored(&mut self, cx: &mut Cx<'_>, op: StoreId, result: StoreResult) -> Option<BlockId> {
+        let pending = self.pending.remove(&op)?;
+        let mut durable = None;
+        match (pending, result) {
+            (Pending::Check { root, places }, StoreResult::Has(has)) => self.checked(cx, root, &places, &has),
+            (Pending::Read { root, place }, StoreResult::Block(data)) => self.read(cx, root, place, data),
+            (Pending::Put { id, node, len, source }, StoreResult::Done) => {
+                self.put(cx, id, &node, len, source);
+                durable = Some(id);
+            }
+            (Pending::Put { id, .. }, _) => {
+                for root in self.forget(id) {
+                    self.fail(cx, root, OpError::Storage);
+                }
+            }
+            (Pending::Save { root }, _) => {
+                if let Some(fetch) = self.fetches.get_mut(&root) {
+                    fetch.saving = false;
+                }
+            }
+            (Pending::Complete { root }, StoreResult::Done) => self.finished(cx, root),
+            (Pending::Local { root, .. }, StoreResult::Done) => self.completed(root),
+            (Pending::Local { request, .. }, _) => cx.emit(Event::StoreFailed(request)),
+            (Pending::Check { root, .. } | Pending::Read { root, .. } | Pending::Complete { root }, _) => {
+                self.fail(cx, root, OpError::Storage);
+            }
+        }
+        self.pump(cx);
+        durable
+    }
+
+    pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        while let Some(due) = self.deadlines.pop_due(cx.now) {
+            match due {
+                Due::Answer(peer) => self.strike(cx, peer),
+                Due::Rested(_) => {}
+                Due::Search(root) => self.search(cx, root),
+                Due::Stall(root) => self.stalled(cx, root),
+            }
+        }
+        self.pump(cx);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    pub(super) fn in_use(&self, peer: PeerIx) -> bool {
+        self.links.get(&peer).is_some_and(|link| link.load() > 0)
+    }
+
+    pub(super) fn contents(&self) -> impl Iterator<Item = BlockId> + '_ {
+        self.contents.iter().copied()
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<ExchangeEvent> {
+        self.events.pop_front()
+    }
+
+    fn start(&mut self, op: OpId, root: BlockId) {
+        let before = self.unfinished.remove(&root);
+        let recorded = before.is_some();
+        self.fetches.insert(root, Fetch::new(root, op, before.unwrap_or_default(), recorded));
+    }
+
+    /// Does all that can be done now, the fetches taking turns at being first.
+    fn pump(&mut self, cx: &mut Cx<'_>) {
+        while self.fetches.len() < cx.config.exchange.max_fetches
+            && let Some((op, root)) = self.waiting.pop_front()
+        {
+            match self.fetches.get_mut(&root) {
+                Some(fetch) => fetch.ops.push(op),
+                None => self.start(op, root),
+            }
+        }
+        let mut roots: Vec<_> = self.fetches.keys().copied().collect();
+        self.turn = self.turn.wrapping_add(1);
+        if let Some(first) = self.turn.checked_rem(roots.len()) {
+            roots.rotate_left(first);
+        }
+        for root in &roots {
+            self.explore(cx, *root);
+        }
+        for root in &roots {
+            self.assign(cx, *root);
+        }
+        for (peer, wants) in core::mem::take(&mut self.outgoing) {
+            cx.send(peer, BitswapMessage { wants, ..BitswapMessage::default() }, SendClass::Control);
+        }
+    }
+
+    /// Looks at further places of the tree, and ends the fetch when there are none.
+    fn explore(&mut self, cx: &mut Cx<'_>, root: BlockId) {
+        let Some(fetch) = self.fetches.get_mut(&root) else { return };
+        if fetch.finishing || fetch.checking {
+            return;
+        }
+        let mut places = Vec::new();
+        while let Some(place) = fetch.next_place() {
+            match self.wanted.get_mut(&place.id) {
+                Some(wanted) => {
+                    if !wanted.is_busy() {
+                        fetch.queue.insert((wanted.seq, place.id));
+                    }
+                    wanted.places.push((root, place));
+                }
+                None => places.push(place),
+            }
+        }
+        if !places.is_empty() {
+            fetch.checking = true;
+            let ids = places.iter().map(|place| place.id.digest).collect();
+            let op = cx.store(Owner::Exchange, StoreRequest::HasBlocks(ids));
+            self.pending.insert(op, Pending::Check { root, places });
+        } else if fetch.is_complete() {
+            self.finish(cx, root);
+        }
+    }
+
+    fn checked(&mut self, cx: &mut Cx<'_>, root: BlockId, places: &[Place], has: &[bool]) {
+        let Some(fetch) = self.fetches.get_mut(&root) else { return };
+        fetch.checking = false;
+        if fetch.missing && has.contains(&true) {
+            self.progressed(cx, root);
+        }
+        for (index, place) in places.iter().enumerate() {
+            let there = has.get(index) == Some(&true);
+            match (there, place.id.codec) {
+                (true, Codec::DagPb) => {
+                    let op = cx.store(Owner::Exchange, StoreRequest::GetBlock(place.id.digest));
+                    self.pending.insert(op, Pending::Read { root, place: *place });
+                }
+                (true, Codec::Raw | Codec::DagCbor) => {
+                    if let Some(fetch) = self.fetches.get_mut(&root) {
+                        fetch.pass(place);
+                    }
+                }
+                (false, _) => self.want(cx, root, *place),
+            }
+        }
+    }
+
+    fn read(&mut self, cx: &mut Cx<'_>, root: BlockId, place: Place, data: Option<Bytes>) {
+        let Some(data) = data else { return self.want(cx, root, place) };
+        let Some(fetch) = self.fetches.get_mut(&root) else { return };
+        let entered = parse(place.id.codec, &data).and_then(|node| fetch.enter(&place, &node));
+        if entered.is_err() {
+            self.fail(cx, root, OpError::Verification);
+        }
+    }
+
+    /// A block is not in the store.
+    fn want(&mut self, cx: &mut Cx<'_>, root: BlockId, place: Place) {
+        let Some(fetch) = self.fetches.get_mut(&root) else { return };
+        let next_seq = &mut self.next_seq;
+        let wanted = self.wanted.entry(place.id).or_insert_with(|| {
+            *next_seq += 1;
+            Wanted {
+                seq: *next_seq,
+                len: place.expected_len(),
+                places: Vec::new(),
+                asked: Vec::new(),
+                lacking: BTreeSet::new(),
+                storing: false,
+            }
+        });
+        wanted.places.push((root, place));
+        if !wanted.is_busy() {
+            fetch.queue.insert((wanted.seq, place.id));
+        }
+        if !core::mem::replace(&mut fetch.missing, true) {
+            if !core::mem::replace(&mut fetch.recorded, true) {
+                self.save(cx, root);
+            }
+            self.progressed(cx, root);
+            self.search(cx, root);
+        }
+    }
+
+    /// A fetched block is durable.
+    fn put(&mut self, cx: &mut Cx<'_>, id: BlockId, node: &NodeKind, len: u64, source: Option<PeerId>) {
+        let Some(wanted) = self.wanted.remove(&id) else { return };
+        self.in_flight = self.in_flight.saturating_sub(wanted.len);
+        let mut credited = BTreeSet::new();
+        for (root, place) in wanted.places {
+            let Some(fetch) = self.fetches.get_mut(&root) else { continue };
+            if fetch.enter(&place, node).is_err() {
+                self.fail(cx, root, OpError::Verification);
+                continue;
+            }
+            if credited.insert(root) {
+                fetch.credit(source, len);
+            }
+        }
+        for root in credited {
+            self.progressed(cx, root);
+            let Some(fetch) = self.fetches.get_mut(&root) else { continue };
+            let (bytes, total) = fetch.progress();
+            let (links, peers) = (&self.links, fetch.providers.keys());
+            let busy = peers.filter(|peer| links.get(peer).is_some_and(|link| link.load() > 0)).count();
+            let providers = u32::try_from(busy).unwrap_or(u32::MAX);
+            let progress = fetch.ops.iter().map(|op| ExchangeEvent::Progress { op: *op, bytes, total, providers });
+            self.events.extend(progress);
+            if !fetch.saving && fetch.take_unsaved(None) {
+                self.save(cx, root);
+            }
+        }
+    }
+
+    /// Writes who sent how much.
+    fn save(&mut self, cx: &mut Cx<'_>, root: BlockId) {
+        let Some(fetch) = self.fetches.get_mut(&root) else { return };
+        fetch.saving = true;
+        let request = StoreRequest::Commit(alloc::vec![row::unfinished(root, &fetch.sources)]);
+        let op = cx.store(Owner::Exchange, request);
+        self.pending.insert(op, Pending::Save { root });
+    }
+
+    /// Every block is in the store.
+    fn finish(&mut self, cx: &mut Cx<'_>, root: BlockId) {
+        let Some(fetch) = self.fetches.get_mut(&root) else { return };
+        fetch.finishing = true;
+        self.deadlines.clear(Due::Search(root));
+        self.deadlines.clear(Due::Stall(root));
+        if fetch.recorded || !self.contents.contains(&root) {
+            let op = cx.store(Owner::Exchange, StoreRequest::Commit(row::complete(root).into()));
+            self.pending.insert(op, Pending::Complete { root });
+        } else {
+            self.finished(cx, root);
+        }
+    }
+
+    fn finished(&mut self, cx: &mut Cx<'_>, root: BlockId) {
+        self.completed(root);
+        let Some(fetch) = self.drop_fetch(cx, root) else { return };
+        let sources: Vec<_> = fetch.sources.into_iter().collect();
+        let fetched = |op| ExchangeEvent::Fetched { op, root, sources: sources.clone() };
+        self.events.extend(fetch.ops.into_iter().map(fetched));
+    }
+
+    fn completed(&mut self, root: BlockId) {
+        self.unfinished.remove(&root);
+        if self.contents.insert(root) {
+            self.events.push_back(ExchangeEvent::Complete { root });
+        }
+    }
+
+    /// Ends a fetch without success. What it has stays in the store.
+    fn fail(&mut self, cx: &mut Cx<'_>, root: BlockId, error: OpError) {
+        let unsaved = |fetch: &mut Fetch| fetch.recorded && !fetch.finishing && fetch.take_unsaved(Some(1));
+        if self.fetches.get_mut(&root).is_some_and(unsaved) {
+            self.save(cx, root);
+        }
+        let Some(fetch) = self.drop_fetch(cx, root) else { return };
+        if fetch.recorded && !fetch.finishing {
+            self.unfinished.insert(root, fetch.sources);
+        }
+        let failed = |op| ExchangeEvent::Failed { op, error: error.clone() };
+        self.events.extend(fetch.ops.into_iter().map(failed));
+    }
+
+    /// Takes a fetch away, and withdraws what only it wanted.
+    fn drop_fetch(&mut self, cx: &mut Cx<'_>, root: BlockId) -> Option<Fetch> {
+        let fetch = self.fetches.remove(&root)?;
+        self.deadlines.clear(Due::Search(root));
+        self.deadlines.clear(Due::Stall(root));
+        for peer in fetch.providers.keys() {
+            cx.peers.release(*peer);
+        }
+        let mut orphans = Vec::new();
+        for (id, wanted) in &mut self.wanted {
+            wanted.places.retain(|(of, _)| *of != root);
+            if wanted.places.is_empty() {
+                orphans.push(*id);
+            }
+        }
+        for id in orphans {
+            self.withdraw_all(cx, id);
+            self.forget(id);
+        }
+        Some(fetch)
+    }
+
+    /// Forgets a wanted block; returns the contents that lack it.
+    fn forget(&mut self, id: BlockId) -> BTreeSet<BlockId> {
+        let Some(wanted) = self.wanted.remove(&id) else { return BTreeSet::new() };
+        if wanted.is_busy() {
+            self.in_flight = self.in_flight.saturating_sub(wanted.len);
+        }
+        let roots: BTreeSet<_> = wanted.places.iter().map(|(root, _)| *root).collect();
+        for root in &roots {
+            if let Some(fetch) = self.fetches.get_mut(root) {
+                fetch.queue.remove(&(wanted.seq, id));
+            }
+        }
+        roots
+    }
+
+    fn push_want(&mut self, peer: PeerIx, id: BlockId, kind: WantKind, priority: i32) {
+        let send_dont_have = kind != WantKind::Cancel;
+        self.outgoing.entry(peer).or_default().push(Want { cid: Cid::Known(id), priority, kind, send_dont_have });
+    }
+}
