@@ -4,7 +4,6 @@ mod transfer;
 use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec;
-use alloc::vec::Vec;
 
 use bytes::Bytes;
 
