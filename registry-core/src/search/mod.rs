@@ -9,11 +9,11 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cmp::{Ordering, Reverse};
+use core::cmp::Reverse;
 
 use crate::catalog::{Name, ReleaseInfo};
 use crate::id::PublisherId;
@@ -108,23 +108,11 @@ struct QueryTerm<'a> {
 impl Index {
     /// Adds the release, or replaces its package's earlier version by it.
     pub(crate) fn insert(&mut self, release: &Arc<ReleaseInfo>) {
-        let meta = &release.release.meta;
-        let package = (meta.name.clone(), release.release.publisher);
-        let terms = Terms::of(meta);
+        let package = (release.release.meta.name.clone(), release.release.publisher);
         match self.packages.get(&package) {
-            Some(&id) => {
-                if is_newer(release, &self.document(id).release) {
-                    self.replace(id, release, terms);
-                }
-            }
-            None => {
-                let id = self.documents.len() as DocumentId;
-                self.packages.insert(package, id);
-                self.count(&terms.lengths, u64::saturating_add);
-                self.corpus.documents += 1;
-                self.documents.push(Document { release: release.clone(), lengths: terms.lengths });
-                terms.frequencies.into_iter().for_each(|(term, frequencies)| self.post(term, id, frequencies));
-            }
+            Some(&id) if release.cmp_version(&self.document(id).release).is_gt() => self.replace(id, release),
+            Some(_) => {}
+            None => self.add(package, release),
         }
     }
 
@@ -139,14 +127,24 @@ impl Index {
         SearchPage { hits, complete: true }
     }
 
-    fn replace(&mut self, id: DocumentId, release: &Arc<ReleaseInfo>, terms: Terms) {
+    fn add(&mut self, package: (Name, PublisherId), release: &Arc<ReleaseInfo>) {
+        let terms = Terms::of(&release.release.meta);
+        let id = self.documents.len() as DocumentId;
+        self.packages.insert(package, id);
+        self.documents.push(Document { release: release.clone(), lengths: terms.lengths });
+        self.corpus.documents += 1;
+        self.count(&terms.lengths, u64::saturating_add);
+        terms.frequencies.into_iter().for_each(|(term, frequencies)| self.post(term, id, frequencies));
+    }
+
+    fn replace(&mut self, id: DocumentId, release: &Arc<ReleaseInfo>) {
+        let terms = Terms::of(&release.release.meta);
         let old = Terms::of(&self.document(id).release.release.meta);
+        self.documents[id as usize] = Document { release: release.clone(), lengths: terms.lengths };
         self.count(&old.lengths, u64::saturating_sub);
         self.count(&terms.lengths, u64::saturating_add);
-        self.documents[id as usize] = Document { release: release.clone(), lengths: terms.lengths };
-        old.frequencies.keys().filter(|term| !terms.frequencies.contains_key(*term)).for_each(|term| {
-            self.unpost(term, id);
-        });
+        let gone = old.frequencies.keys().filter(|term| !terms.frequencies.contains_key(*term));
+        gone.for_each(|term| self.unpost(term, id));
         terms.frequencies.into_iter().for_each(|(term, frequencies)| self.post(term, id, frequencies));
     }
 
@@ -186,8 +184,7 @@ impl Index {
 
     fn rank(&self, text: &str, query: &Query) -> Vec<Hit> {
         let scorer = Scorer::new(&self.corpus);
-        let words = query_words(text);
-        let terms = self.query_terms(&scorer, &words, text);
+        let terms = self.query_terms(&scorer, text);
         let whole_name = text.to_lowercase();
         let mut scores = alloc::vec![0u64; self.documents.len()];
         for term in &terms {
@@ -238,18 +235,18 @@ impl Index {
     }
 
     /// The terms of a query that are indexed, in their order, each once.
-    fn query_terms<'a>(&'a self, scorer: &Scorer, words: &BTreeSet<String>, text: &str) -> Vec<QueryTerm<'a>> {
-        let last = terms::split(text).last().filter(|last| !self.postings.contains_key(last)).unwrap_or_default();
-        let begun = self.postings.range(last.clone()..).take_while(|(term, _)| term.starts_with(&last));
-        let begun = begun.take(if last.is_empty() { 0 } else { MAX_EXPANSIONS });
-        let found: BTreeMap<_, _> =
-            words.iter().filter_map(|word| self.postings.get_key_value(word)).chain(begun).collect();
-        let weigh = |(text, postings): (&'a String, &'a Vec<Posting>)| QueryTerm {
-            text,
-            postings,
-            idf: scorer.idf(postings.len()),
-        };
-        found.into_iter().map(weigh).collect()
+    fn query_terms(&self, scorer: &Scorer, text: &str) -> Vec<QueryTerm<'_>> {
+        let whole_words = text.split_whitespace().map(str::to_lowercase).take(MAX_QUERY_TERMS);
+        let words = terms::split(text).take(MAX_QUERY_TERMS).chain(whole_words);
+        let mut found: BTreeMap<_, _> = words.filter_map(|word| self.postings.get_key_value(&word)).collect();
+        if let Some(last) = terms::split(text).last()
+            && !self.postings.contains_key(&last)
+        {
+            let begun = self.postings.range(last.clone()..).take_while(|(term, _)| term.starts_with(&last));
+            found.extend(begun.take(MAX_EXPANSIONS));
+        }
+        let found = found.into_iter();
+        found.map(|(text, postings)| QueryTerm { text, postings, idf: scorer.idf(postings.len()) }).collect()
     }
 }
 
@@ -259,18 +256,9 @@ impl Document {
     }
 }
 
-fn query_words(text: &str) -> BTreeSet<String> {
-    let whole = text.split_whitespace().map(str::to_lowercase);
-    terms::split(text).take(MAX_QUERY_TERMS).chain(whole.take(MAX_QUERY_TERMS)).collect()
-}
-
 fn passes(query: &Query, release: &ReleaseInfo) -> bool {
     let meta = &release.release.meta;
     query.category.as_ref().is_none_or(|category| *category == meta.category)
         && query.tags.iter().all(|tag| meta.tags.contains(tag))
         && query.publisher.is_none_or(|publisher| publisher == release.release.publisher)
-}
-
-fn is_newer(release: &ReleaseInfo, than: &ReleaseInfo) -> bool {
-    release.release.meta.version.cmp(&than.release.meta.version) == Ordering::Greater
 }

@@ -109,6 +109,17 @@ fn only_the_highest_version_is_found() {
 }
 
 #[test]
+fn versions_are_compared_by_the_rules_of_their_scheme() {
+    let index = index(&[
+        Package { version: "1.9.0", summary: "nine", ..BARE },
+        Package { version: "1.10.0", summary: "ten", ..BARE },
+        Package { version: "1.10.0-rc.1", summary: "candidate", ..BARE },
+    ]);
+    assert_eq!(names(&search(&index, "ten")), ["bare"]);
+    assert_eq!(search(&index, "nine candidate"), []);
+}
+
+#[test]
 fn a_package_costs_less_than_two_kibibytes() {
     let mut index = Index::default();
     for n in 0..500u32 {
