@@ -55,17 +55,17 @@ impl TestWorld {
 }
 
 fn dials(actions: &[Action]) -> Vec<(DialId, Option<PeerId>, Vec<Multiaddr>)> {
-    let dial = |action: &Action| match action {
-        Action::Dial { dial, peer, addrs } => Some((*dial, *peer, addrs.clone())),
-        _ => None,
+    let dial = |action: &Action| {
+        let Action::Dial { dial, peer, addrs } = action else { return None };
+        Some((*dial, *peer, addrs.clone()))
     };
     actions.iter().filter_map(dial).collect()
 }
 
 fn writes(actions: Vec<Action>) -> Vec<Write> {
-    let commit = |action| match action {
-        Action::Store { request: StoreRequest::Commit(writes), .. } => Some(writes),
-        _ => None,
+    let commit = |action| {
+        let Action::Store { request: StoreRequest::Commit(writes), .. } = action else { return None };
+        Some(writes)
     };
     actions.into_iter().filter_map(commit).flatten().collect()
 }

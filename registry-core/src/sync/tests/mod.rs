@@ -33,7 +33,7 @@ impl Bench {
     }
 
     /// Lets the next deadline pass; returns what is asked then.
-    fn wake(&mut self) -> Vec<(RequestId, PeerId, RegistryMessage)> {
+    fn wake(&mut self) -> Vec<Asked> {
         let at = self.sync.next_deadline().expect("something is planned");
         let by = at.since(self.world.now);
         self.world.advance(by);
@@ -42,16 +42,13 @@ impl Bench {
         self.asked()
     }
 
-    fn asked(&mut self) -> Vec<(RequestId, PeerId, RegistryMessage)> {
+    fn asked(&mut self) -> Vec<Asked> {
         self.actions().0
     }
 
     /// Requests, answers and offences among the actions.
     #[expect(clippy::type_complexity, reason = "three lists")]
-    fn actions(
-        &mut self,
-    ) -> (Vec<(RequestId, PeerId, RegistryMessage)>, Vec<(Token, Option<RegistryMessage>)>, Vec<(PeerId, Offence)>)
-    {
+    fn actions(&mut self) -> (Vec<Asked>, Vec<(Token, Option<RegistryMessage>)>, Vec<(PeerId, Offence)>) {
         let (mut asked, mut answered, mut charged) = (vec![], vec![], vec![]);
         for action in self.world.actions() {
             match action {
@@ -59,7 +56,13 @@ impl Bench {
                 Action::Respond { token, msg } => answered.push((token, msg.as_ref().map(registry))),
                 Action::Emit(Event::PeerMisbehaved { peer, offence, .. }) => charged.push((peer, offence)),
                 Action::Disconnect { .. } | Action::Dial { .. } => {}
-                other => panic!("unexpected {other:?}"),
+                Action::Send { .. }
+                | Action::Store { .. }
+                | Action::Verify { .. }
+                | Action::Sign { .. }
+                | Action::Hash { .. }
+                | Action::SetServerMode(_)
+                | Action::Emit(_) => panic!("unexpected {action:?}"),
             }
         }
         (asked, answered, charged)
@@ -101,6 +104,8 @@ impl Bench {
         (peer, id)
     }
 }
+
+type Asked = (RequestId, PeerId, RegistryMessage);
 
 fn registry(msg: &crate::Message) -> RegistryMessage {
     match &msg.0 {
