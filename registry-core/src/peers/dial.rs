@@ -192,6 +192,10 @@ impl Bootstraps {
         self.0.get_mut(index)
     }
 
+    pub(super) fn position(&self, id: &PeerId) -> Option<usize> {
+        self.0.iter().position(|entrance| entrance.peer.as_ref() == Some(id))
+    }
+
     /// Indices of the entrances that may be tried now.
     pub(super) fn due(&self, now: Instant) -> Vec<usize> {
         let is_due = |entrance: &Bootstrap| !entrance.dialling && entrance.retry_at.is_none_or(|at| at <= now);

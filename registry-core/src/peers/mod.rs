@@ -674,8 +674,12 @@ impl Peers {
             (Side::Dialer, true, false) => note_failure(&mut self.rng, self.now, &config.peers, entry),
             (Side::Listener, true, false) | (_, false, false) => entry.failures /= 2,
         }
+        let hung_up = conn.side == Side::Dialer && short && !entry.closing;
         self.connected.remove(&peer);
         self.events.push_back(PeerEvent::Down { peer });
+        if let Some(id) = self.id(peer) {
+            self.bootstrap_lost(self.now, config, id, hung_up);
+        }
         self.connections_changed(self.now, config);
     }
 }

@@ -22,6 +22,10 @@ const CANDIDATE_DELAY: Duration = Duration::from_millis(200);
 /// `Lonely` is raised at most this often.
 const LONELY_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Above one and a half times the maximum, the grace is shorter by this factor: newcomers (who need an answer or two to
+/// find others) come and go quickly, before the node is so full that it must close its door to them.
+const PRESSURE: u32 = 10;
+
 /// When to look at the number of connections next.
 #[derive(Debug, Default)]
 pub(super) struct Policy {
@@ -77,9 +81,15 @@ impl Peers {
         }
         if self.connected.len() <= config.peers.max_connections {
             self.policy.trim_at = None;
-        } else if self.policy.trim_at.is_none() {
-            self.policy.trim_at = Some(now + config.peers.trim_grace);
+        } else {
+            let at = now + self.trim_grace(config);
+            self.policy.trim_at = Some(self.policy.trim_at.map_or(at, |planned| planned.min(at)));
         }
+    }
+
+    fn trim_grace(&self, config: &Config) -> Duration {
+        let pressed = self.connected.len() > config.peers.max_connections.saturating_mul(3) / 2;
+        config.peers.trim_grace / if pressed { PRESSURE } else { 1 }
     }
 
     fn wants_more(&self, config: &Config) -> bool {
@@ -156,10 +166,19 @@ impl Peers {
         }
     }
 
+    /// The connection to a bootstrap peer is gone. One that hung up at once is like one that did not answer.
+    pub(super) fn bootstrap_lost(&mut self, now: Instant, config: &Config, id: PeerId, hung_up: bool) {
+        let Some(index) = self.bootstraps.position(&id) else { return };
+        if hung_up {
+            self.bootstrap_failed(now, config, index);
+        } else if let Some(entrance) = self.bootstraps.get_mut(index) {
+            entrance.failures /= 2;
+        }
+    }
+
     pub(super) fn bootstrap_answered(&mut self, index: usize, id: PeerId) {
         if let Some(entrance) = self.bootstraps.get_mut(index) {
             entrance.dialling = false;
-            entrance.failures /= 2;
             entrance.retry_at = None;
             entrance.peer = Some(id);
         }
@@ -171,14 +190,15 @@ impl Peers {
         if self.policy.trim_at.is_none_or(|at| at > now) {
             return;
         }
-        self.policy.trim_at = Some(now + config.peers.trim_grace.max(Duration::from_micros(1)));
+        let grace = self.trim_grace(config);
+        self.policy.trim_at = Some(now + grace.max(Duration::from_micros(1)));
         let mut candidates: Vec<_> = self
             .connected()
             .filter(|peer| !keep(*peer))
             .filter_map(|peer| {
                 let entry = self.book.get(peer)?;
                 let conn = entry.conn.as_ref()?;
-                let ripe = now.since(conn.since) >= config.peers.trim_grace;
+                let ripe = now.since(conn.since) >= grace;
                 ripe.then_some((entry.is_pinned(), conn.protocols.registry, Reverse(conn.since), peer))
             })
             .collect();

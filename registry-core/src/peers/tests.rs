@@ -339,6 +339,40 @@ fn beyond_twice_the_maximum_inbound_connections_are_closed_at_once() {
 }
 
 #[test]
+fn a_node_under_pressure_shortens_the_grace_before_it_must_refuse_newcomers() {
+    let mut config = quiet();
+    (config.peers.low_connections, config.peers.max_connections) = (3, 6);
+    let mut world = TestWorld::new(config);
+    for n in 0..10 {
+        world.connect_as(n, Side::Listener, ALL_PROTOCOLS);
+    }
+    world.actions();
+    let grace = world.config.peers.trim_grace;
+    assert_eq!(world.tell_time(grace / 10).len(), 7);
+    world.up(10, Side::Listener);
+    assert!(world.actions().is_empty(), "there is room for a newcomer");
+}
+
+#[test]
+fn a_bootstrap_peer_that_hangs_up_at_once_is_tried_again_ever_later() {
+    let mut config = Config::default();
+    config.peers.min_connections = 1;
+    let mut world = TestWorld::new(config);
+    world.peers.add_bootstrap(TestWorld::addr(1));
+    let start = world.now;
+    let mut tries = 0;
+    while world.now.since(start) < Duration::from_secs(600) {
+        let by = world.peers.next_deadline().expect("tries again").since(world.now);
+        if !dials(&world.tell_time(by)).is_empty() {
+            tries += 1;
+            world.up(1, Side::Dialer);
+            world.down(1);
+        }
+    }
+    assert!((4..20).contains(&tries), "{tries}");
+}
+
+#[test]
 fn confirmed_addresses_are_stored_together_and_lead_back_after_a_restart() {
     let mut world = TestWorld::default();
     for n in 0..3 {
