@@ -173,6 +173,8 @@ pub use cx::LocalPeer;
 pub use event::Event;
 pub use id::{BlockId, Digest, OpId, PeerId, PublisherId};
 pub use input::Input;
+#[doc(hidden)]
+pub use node::MeshView;
 pub use node::{Node, Start, Stats};
 pub use rng::{Rng, Seed};
 pub use time::{Duration, Instant, UnixTime, Wake, WakeReason};

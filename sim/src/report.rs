@@ -116,6 +116,10 @@ pub struct Report {
     pub slos: Vec<Slo>,
     /// Hops of the median lookup.
     pub median_hops: Option<u64>,
+    /// Mesh degrees seen, on average.
+    pub mean_mesh_degree: Option<f64>,
+    /// How often a node is sent a pubsub message whole, on average; 1 is the least.
+    pub copies_per_node: Option<f64>,
     /// What was sent.
     pub traffic: Traffic,
 }
@@ -161,7 +165,10 @@ impl fmt::Display for Report {
         if let Some(hops) = self.median_hops {
             writeln!(f, "  the median lookup takes {hops} hops")?;
         }
-        let Traffic { kad, gossip, bitswap, registry } = self.traffic;
+        if let (Some(degree), Some(copies)) = (self.mean_mesh_degree, self.copies_per_node) {
+            writeln!(f, "  a mesh has {degree:.1} members, a node is sent each pubsub message {copies:.2} times")?;
+        }
+        let Traffic { kad, gossip, bitswap, registry, payloads: _ } = self.traffic;
         writeln!(f, "messages{:>30}       bytes", "sent")?;
         for (name, count) in [("dht", kad), ("pubsub", gossip), ("blocks", bitswap), ("registry", registry)] {
             writeln!(f, "  {name:<26}{:>10}  {:>10}", count.messages, count.bytes)?;

@@ -46,6 +46,17 @@ impl Gossip {
         topic.mesh.iter().filter(|peer| self.peers.get(peer).is_some_and(|state| state.outbound)).count()
     }
 
+    /// For checkers: topic, degree and peers that could be grafted now, of each mesh.
+    pub(crate) fn meshes(&self, now: Instant) -> impl Iterator<Item = (&TopicName, usize, usize)> {
+        self.topics.iter().filter(|(_, topic)| topic.joined).map(move |(name, topic)| {
+            let candidates =
+                self.subscribers.get(name).into_iter().flatten().filter(|peer| {
+                    self.graft_time(topic, **peer, false, Duration::ZERO).is_some_and(|from| from <= now)
+                });
+            (name, topic.mesh.len(), candidates.count())
+        })
+    }
+
     /// When mesh or fanout upkeep can next change something; `None` when only an input can bring that about.
     pub(super) fn upkeep_time(&self, cx: &Cx<'_>, name: &str, topic: &Topic) -> Option<Instant> {
         let config = &cx.config.gossip;

@@ -335,6 +335,11 @@ impl Kad {
         self.events.pop_front()
     }
 
+    /// For checkers: the routing table, bucket by bucket.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = impl Iterator<Item = PeerIx> + '_> {
+        self.table.buckets()
+    }
+
     /// Servers in the routing table.
     pub(crate) fn table_len(&self) -> usize {
         self.table.len()

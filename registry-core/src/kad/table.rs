@@ -75,6 +75,11 @@ impl Table {
         self.buckets.iter().rposition(|bucket| !bucket.is_empty()).map_or(0, |deepest| deepest + 1)
     }
 
+    /// The peers of each bucket, from the one that shares no bit with this node on.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = impl Iterator<Item = PeerIx> + '_> {
+        self.buckets.iter().map(|bucket| bucket.iter().map(|entry| entry.peer))
+    }
+
     /// Every entry, bucket by bucket, seniors first.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.buckets.iter().flatten()

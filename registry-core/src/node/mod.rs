@@ -28,6 +28,7 @@
 
 mod announce;
 mod commands;
+mod inspect;
 mod operations;
 mod route;
 mod stats;
@@ -54,6 +55,7 @@ use crate::wire::{Kind, Message};
 
 use announce::Announcer;
 use commands::OwnLog;
+pub use inspect::MeshView;
 use operations::Operations;
 pub use stats::Stats;
 

@@ -358,9 +358,12 @@ fn a_bootstrap_peer_that_hangs_up_at_once_is_tried_again_ever_later() {
     let mut config = Config::default();
     config.peers.min_connections = 1;
     let mut world = TestWorld::new(config);
-    world.peers.add_bootstrap(TestWorld::addr(1));
+    world.peers.add_bootstrap(world.now, &world.config, &mut world.out, TestWorld::addr(1));
     let start = world.now;
-    let mut tries = 0;
+    let mut tries = 1;
+    assert_eq!(dials(&world.actions()).len(), tries);
+    world.up(1, Side::Dialer);
+    world.down(1);
     while world.now.since(start) < Duration::from_secs(600) {
         let by = world.peers.next_deadline().expect("tries again").since(world.now);
         if !dials(&world.tell_time(by)).is_empty() {

@@ -88,6 +88,15 @@ impl Message {
         }
     }
 
+    /// Published messages inside, for measurements of redundancy.
+    #[doc(hidden)]
+    pub fn payloads(&self) -> usize {
+        match &self.0 {
+            Kind::Gossip(rpc) => rpc.publish.len(),
+            Kind::Kad(_) | Kind::Bitswap(_) | Kind::Registry(_) => 0,
+        }
+    }
+
     /// Appends the encoded body, without a length prefix.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         match &self.0 {

@@ -53,9 +53,13 @@ impl Ledger {
         }
     }
 
-    /// Nodes told of a thing.
-    pub fn reached(&self, thing: usize) -> usize {
-        self.told[thing].iter().filter(|times| **times > 0).count()
+    /// A node has lost its memory: what it was told before does not count.
+    pub fn forget(&mut self, node: NodeIx) {
+        for told in &mut self.told {
+            if let Some(times) = told.get_mut(node as usize) {
+                *times = 0;
+            }
+        }
     }
 
     /// Each node at most once; exactly once those that `entitled` names for a thing sent then.

@@ -1,5 +1,6 @@
 //! Properties that must hold, and how often they were put to the test.
 
+pub mod bounds;
 pub mod closest;
 pub mod delivery;
 

@@ -30,6 +30,8 @@ pub struct Traffic {
     pub bitswap: Count,
     /// Registry messages.
     pub registry: Count,
+    /// Published messages inside the pubsub messages.
+    pub payloads: u64,
 }
 
 /// Messages sent, and their bytes without length prefixes.
@@ -108,8 +110,10 @@ impl World {
         let protocol = msg.protocol();
         self.scratch.clear();
         msg.encode_into(&mut self.scratch);
-        let len = self.scratch.len();
+        let bloat = if self.planted.bloated == Some(ix) { 8 << 20 } else { 0 };
+        let len = self.scratch.len() + bloat;
         self.traffic.count(protocol, len);
+        self.traffic.payloads += msg.payloads() as u64;
         self.frames.judge(len <= protocol.max_frame(), || format!("node {ix} sends {len} bytes of {protocol:?}"));
         if self.wire {
             let decoded = Message::decode(protocol, Bytes::copy_from_slice(&self.scratch));

@@ -107,6 +107,8 @@ pub struct Planted {
     pub action: Option<Box<dyn FnMut(NodeIx, Action) -> Vec<Action>>>,
     /// This node's timeouts do not reach it.
     pub deaf: Option<NodeIx>,
+    /// This node's frames are longer than any protocol allows.
+    pub bloated: Option<NodeIx>,
 }
 
 /// Counts of what was injected.

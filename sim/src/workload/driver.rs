@@ -76,7 +76,7 @@ impl Driver<'_> {
                     }
                 }
             }
-            Task::Inspect => {}
+            Task::Inspect => self.inspector.inspect(&self.world, &mut rng),
             Task::Lookup => {
                 if let Some(node) = self.any_node(rng.next_u64()) {
                     let mut key = vec![0; 32];
@@ -150,6 +150,7 @@ impl Driver<'_> {
     fn crash(&mut self, node: NodeIx, down: Down, back: u64) {
         self.world.crash(node, down);
         self.subscribed[node as usize] = None;
+        self.messages.forget(node);
         let interrupted: Vec<_> =
             self.ops.range((node, OpId(0))..=(node, OpId(u64::MAX))).map(|(key, _)| *key).collect();
         for key in interrupted {

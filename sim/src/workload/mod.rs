@@ -9,6 +9,7 @@ use registry_core::id::OpId;
 use registry_core::{BlockId, Rng};
 
 use crate::checks::Check;
+use crate::checks::bounds::Inspector;
 use crate::checks::closest::{Lookups, Oracle};
 use crate::checks::delivery::Ledger;
 use crate::engine::{NodeIx, Planted, World};
@@ -83,6 +84,7 @@ struct Driver<'a> {
     subscribed: Vec<Option<u64>>,
     oracle: Oracle,
     lookups: Lookups,
+    inspector: Inspector,
     announced: Ledger,
     messages: Ledger,
     found: Check,
@@ -107,6 +109,7 @@ impl<'a> Driver<'a> {
             subscribed: vec![None; scenario.nodes as usize],
             oracle: Oracle::new(&world),
             lookups: Lookups::default(),
+            inspector: Inspector::default(),
             announced: Ledger::new(packages.len(), scenario.nodes),
             messages: Ledger::new(scenario.messages as usize, scenario.nodes),
             found: Check::new("publish-is-found"),
@@ -160,6 +163,13 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// How often a node gets a pubsub message whole, on average.
+    fn copies_per_node(&self) -> Option<f64> {
+        let receivers = u64::from(self.scenario.nodes - 1);
+        let wanted = (self.work.publishes + self.work.messages) * receivers;
+        (wanted > 0).then(|| self.world.traffic().payloads as f64 / wanted as f64)
+    }
+
     fn at(&mut self, at: u64, task: Task) {
         self.world.schedule_timer(at, self.tasks.len() as u64);
         self.tasks.push(task);
@@ -174,6 +184,7 @@ impl<'a> Driver<'a> {
         };
         let steady = |node: NodeIx, _| self.world.host(node).is_up() && self.world.host(node).life() == 0;
         let [spin, frames] = self.world.checks();
+        let [table, mesh] = self.inspector.checks();
         let checks = vec![
             self.found.clone(),
             self.bytes.clone(),
@@ -182,6 +193,8 @@ impl<'a> Driver<'a> {
             self.announced.check("updates-exactly-once", &self.world, steady),
             self.messages.check("gossip-exactly-once", &self.world, subscribed),
             self.ended.clone(),
+            table,
+            mesh,
             spin,
             frames,
         ];
@@ -205,6 +218,8 @@ impl<'a> Driver<'a> {
             checks,
             slos,
             median_hops: quantile(&self.lookups.hops, 50),
+            mean_mesh_degree: self.inspector.mean_degree(),
+            copies_per_node: self.copies_per_node(),
             traffic: *self.world.traffic(),
         }
     }
