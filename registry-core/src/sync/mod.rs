@@ -94,6 +94,8 @@ pub(crate) struct Sync {
     shunned: Setbacks<PeerIx>,
     /// Logs the catalogue did not want, by quota or because they are forked; rounds leave them out.
     ignored: Setbacks<PublisherId>,
+    /// Peers whose first round waits for its turn, in order.
+    due: VecDeque<PeerIx>,
     rounds: BTreeMap<PeerIx, Round>,
     gaps: BTreeMap<PublisherId, Gap>,
     /// Gaps that wait for their turn, in order; all others are being worked on.
@@ -112,6 +114,7 @@ impl Sync {
             served: BTreeMap::new(),
             shunned: Setbacks::default(),
             ignored: Setbacks::default(),
+            due: VecDeque::new(),
             rounds: BTreeMap::new(),
             gaps: BTreeMap::new(),
             queue: VecDeque::new(),
@@ -138,6 +141,7 @@ impl Sync {
         self.served.remove(&peer);
         self.end_round(peer);
         self.timers.clear(Timer::Due(peer));
+        self.due.retain(|due| *due != peer);
         if self.partners.is_empty() {
             self.timers.clear(Timer::Next);
         }
@@ -193,7 +197,7 @@ impl Sync {
                     self.plan_next(cx);
                     self.start_random_round(cx);
                 }
-                Timer::Due(peer) => self.start_due_round(cx, peer),
+                Timer::Due(peer) => self.due.push_back(peer),
                 Timer::Step(peer) => self.handle_step_due(cx, peer),
                 Timer::Round(peer) => self.end_round(peer),
                 Timer::Gap(publisher) => self.handle_gap_due(cx, catalog, publisher),
@@ -218,9 +222,15 @@ impl Sync {
     /// Starts whatever there is room for.
     fn drive(&mut self, cx: &mut Cx<'_>, catalog: &Catalog) {
         self.start_queued_gaps(cx, catalog);
-        let rounds: Vec<_> = self.rounds.keys().copied().collect();
-        for peer in rounds {
-            self.advance_round(cx, catalog, peer);
+        loop {
+            self.start_due_rounds(cx);
+            let rounds: Vec<_> = self.rounds.keys().copied().collect();
+            for peer in rounds {
+                self.advance_round(cx, catalog, peer);
+            }
+            if self.due.is_empty() || !self.has_round_room() {
+                return;
+            }
         }
     }
 

@@ -55,24 +55,25 @@ impl Sync {
             .collect();
         let chosen = cx.rng.index(candidates.len());
         if let Some(peer) = candidates.get(chosen)
-            && self.rounds.len() < MAX_ROUNDS
+            && self.has_round_room()
         {
             self.start_round(cx, *peer);
         }
     }
 
-    /// The first round with a peer waits for its turn.
-    pub(super) fn start_due_round(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
-        if !self.partners.contains_key(&peer) || self.shunned.is_active(cx.now, peer) || self.rounds.contains_key(&peer)
-        {
-            return;
+    /// First rounds, as many as there is room for.
+    pub(super) fn start_due_rounds(&mut self, cx: &mut Cx<'_>) {
+        while self.has_round_room() {
+            let Some(peer) = self.due.pop_front() else { return };
+            let willing = self.partners.contains_key(&peer) && !self.shunned.is_active(cx.now, peer);
+            if willing && !self.rounds.contains_key(&peer) {
+                self.start_round(cx, peer);
+            }
         }
-        if self.rounds.len() < MAX_ROUNDS {
-            self.start_round(cx, peer);
-        } else {
-            let delay = cx.rng.jitter(super::FIRST_ROUND_DELAY);
-            self.timers.set(Timer::Due(peer), cx.now + delay);
-        }
+    }
+
+    pub(super) fn has_round_room(&self) -> bool {
+        self.rounds.len() < MAX_ROUNDS
     }
 
     fn start_round(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {

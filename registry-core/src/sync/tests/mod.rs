@@ -149,6 +149,28 @@ fn equal_catalogues_cost_one_question() {
 }
 
 #[test]
+fn many_new_peers_are_asked_one_after_the_other_without_polling() {
+    let mut bench = Bench::new();
+    for n in 0..40 {
+        bench.connect(n);
+    }
+    let (mut questions, mut wakes) = (0, 0);
+    let mut open = vec![];
+    let end = bench.world.now + Duration::from_secs(3);
+    while bench.sync.next_deadline().is_some_and(|next| next < end) {
+        open.extend(bench.wake());
+        wakes += 1;
+        while let Some((id, ..)) = open.pop() {
+            questions += 1;
+            let fingerprints = bench.sync.fingerprints.all(&bench.catalog);
+            bench.answer(id, RegistryMessage::Summary { fingerprints });
+            open.extend(bench.asked());
+        }
+    }
+    assert_eq!((questions, wakes), (40, 40));
+}
+
+#[test]
 fn without_partners_nothing_wakes() {
     let mut bench = Bench::new();
     assert_eq!(bench.sync.next_deadline(), None);
