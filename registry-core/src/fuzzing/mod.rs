@@ -6,6 +6,7 @@
 //! `fuzz/Cargo.toml`.
 
 pub mod gossip;
+pub mod kad;
 pub mod peers;
 pub mod search;
 pub mod sync;
@@ -21,6 +22,7 @@ pub type Body = fn(&[u8]);
 /// Every body, by the name of its target and corpus folder.
 pub const TARGETS: &[(&str, Body)] = &[
     ("gossip", gossip::gossip),
+    ("kad", kad::kad),
     ("peers", peers::peers),
     ("search", search::search),
     ("sync", sync::sync),

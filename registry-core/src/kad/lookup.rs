@@ -135,11 +135,15 @@ impl Lookup {
                 State::Heard | State::Answered | State::Failed => {}
             }
         }
-        let busy = waiting >= self.breadth.alpha || waiting + slow >= 2 * self.breadth.alpha;
-        if busy || self.asked >= MAX_ASKED {
+        if !self.is_within(waiting + 1, slow) || self.asked >= MAX_ASKED {
             return None;
         }
         self.nearest_live().find(|candidate| candidate.state == State::Heard).map(|candidate| candidate.peer)
+    }
+
+    /// May so many prompt and so many slow requests be in flight?
+    pub(crate) fn is_within(&self, prompt: usize, slow: usize) -> bool {
+        prompt <= self.breadth.alpha && prompt + slow <= 2 * self.breadth.alpha
     }
 
     pub(crate) fn ask(&mut self, peer: PeerIx) {

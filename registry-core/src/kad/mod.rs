@@ -37,6 +37,7 @@ use bytes::Bytes;
 
 use crate::action::Action;
 use crate::collections::DeadlineIndex;
+use crate::config::KadConfig;
 use crate::cx::Cx;
 use crate::id::{JobId, Owner, PeerIx, RequestId};
 use crate::input::RequestError;
@@ -343,6 +344,14 @@ impl Kad {
     /// Servers in the routing table.
     pub(crate) fn table_len(&self) -> usize {
         self.table.len()
+    }
+
+    /// Panics when a table is over its bound or contradicts itself.
+    pub(crate) fn assert_bounds(&self, config: &KadConfig) {
+        self.table.assert_consistent();
+        self.providers.assert_consistent(config);
+        self.records.assert_consistent(config);
+        self.queries.assert_bounds();
     }
 
     fn raise(&mut self, event: KadEvent) {

@@ -115,6 +115,28 @@ impl Providers {
         }
     }
 
+    /// See `Kad::assert_bounds`.
+    pub(crate) fn assert_consistent(&self, config: &KadConfig) {
+        let records = self.keys.values().map(Vec::len);
+        assert_eq!(records.sum::<usize>(), self.len);
+        assert!(self.len <= config.max_provider_records.max(1) && self.sources.len() <= MAX_SOURCES);
+        assert!(self.keys.values().all(|of_key| (1..=config.max_providers_per_key.max(1)).contains(&of_key.len())));
+        let quota = (config.max_provider_records / SHARE_OF_ONE_SOURCE).max(1);
+        for (peer, source) in &self.sources {
+            assert!((1..=quota).contains(&source.records.len()));
+            assert!(
+                self.by_size.contains(&(source.records.len(), *peer)) && self.by_lot.contains(&(source.lot, *peer))
+            );
+            let listed = |(expires, key): &(Instant, Position)| {
+                let of_key = self.keys.get(key).into_iter().flatten();
+                of_key.filter(|record| record.peer == *peer && record.expires == *expires).count() == 1
+            };
+            assert!(source.records.iter().all(listed));
+        }
+        assert_eq!((self.by_size.len(), self.by_lot.len()), (self.sources.len(), self.sources.len()));
+        assert_eq!(self.sources.values().map(|source| source.records.len()).sum::<usize>(), self.len);
+    }
+
     /// See the module's documentation.
     fn make_room(&mut self, peers: &mut Peers, config: &KadConfig, key: Position, peer: PeerIx) -> bool {
         let lot = self.lot(peers, peer);

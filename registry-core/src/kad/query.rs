@@ -134,6 +134,17 @@ impl Queries {
         Some((query.key, query.work))
     }
 
+    /// See `Kad::assert_bounds`.
+    pub(super) fn assert_bounds(&self) {
+        assert!(self.running.len() <= MAX_RUNNING);
+        assert!(self.waiting.len() <= MAX_WAITING && self.background.len() <= MAX_WAITING);
+        for (id, query) in &self.running {
+            let of_lookup = self.requests.values().filter(|sent| sent.purpose == Purpose::Lookup(*id));
+            let (all, slow) = of_lookup.fold((0, 0), |(all, slow), sent| (all + 1, slow + usize::from(sent.slow)));
+            assert!(query.lookup.is_within(all - slow, slow), "more than alpha in flight");
+        }
+    }
+
     fn take(&mut self, id: QueryId) -> Option<Query> {
         if let Some(query) = self.running.remove(&id) {
             return Some(query);

@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use crate::config::KadConfig;
 use crate::id::PeerIx;
 use crate::kad::position::{Distance, Position};
 use crate::kad::validator::Rank;
@@ -106,6 +107,15 @@ impl Records {
         for distance in expired {
             self.remove(distance);
         }
+    }
+
+    /// See `Kad::assert_bounds`.
+    pub(crate) fn assert_consistent(&self, config: &KadConfig) {
+        assert!(self.by_distance.len() <= config.max_records.max(1) && self.bytes <= MAX_BYTES);
+        assert_eq!(self.bytes, self.by_distance.values().map(Stored::size).sum::<usize>());
+        let brought = self.by_distance.values().filter(|stored| stored.source.is_some()).count();
+        assert_eq!(self.sources.values().sum::<usize>(), brought);
+        assert!(self.sources.values().all(|count| *count > 0));
     }
 
     fn distance(&self, key: &[u8]) -> Distance {
@@ -258,10 +268,8 @@ mod tests {
                 if sequence == 3 {
                     records.expire(at(now));
                 }
-                prop_assert!(records.by_distance.len() <= 16);
-                prop_assert_eq!(records.sources.values().sum::<usize>(), records.by_distance.len());
-                prop_assert!(records.sources.values().all(|count| (1..=2).contains(count)));
-                prop_assert_eq!(records.bytes, records.by_distance.values().map(Stored::size).sum::<usize>());
+                records.assert_consistent(&KadConfig { max_records: 16, ..KadConfig::default() });
+                prop_assert!(records.sources.values().all(|count| *count <= 2), "an eighth each");
             }
         }
     }

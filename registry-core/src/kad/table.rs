@@ -192,6 +192,18 @@ impl Table {
         found
     }
 
+    /// See `Kad::assert_bounds`.
+    pub(crate) fn assert_consistent(&self) {
+        let mut peers: Vec<_> = self.entries().map(|entry| entry.peer).collect();
+        peers.sort_unstable();
+        assert!(peers.iter().eq(self.bucket_of.keys()), "the index names each entry once");
+        for (index, bucket) in self.buckets.iter().enumerate() {
+            assert!(bucket.len() <= self.k, "a bucket of more than k");
+            let prefix = |entry: &Entry| self.local.distance(entry.position).common_prefix();
+            assert!(bucket.iter().all(|entry| prefix(entry) == index), "an entry in a foreign bucket");
+        }
+    }
+
     fn entry_mut(&mut self, peer: PeerIx) -> Option<&mut Entry> {
         let index = usize::from(*self.bucket_of.get(&peer)?);
         self.buckets.get_mut(index)?.iter_mut().find(|entry| entry.peer == peer)
@@ -291,15 +303,7 @@ mod tests {
                         prop_assert!(!table.contains(peer(number)));
                     }
                 }
-                let all: Vec<_> = table.entries().map(|entry| entry.peer).collect();
-                prop_assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "no duplicates");
-                prop_assert_eq!(all.len(), table.len());
-                for (index, bucket) in table.buckets.iter().enumerate() {
-                    prop_assert!(bucket.len() <= k);
-                    for entry in bucket {
-                        prop_assert_eq!(local().distance(entry.position).common_prefix(), index);
-                    }
-                }
+                table.assert_consistent();
             }
             for target in 1000..1010 {
                 let target = position(target);
