@@ -42,7 +42,7 @@ use crate::cx::Cx;
 use crate::id::{JobId, Owner, PeerIx, RequestId};
 use crate::input::RequestError;
 use crate::peers::Offence;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, UnixTime};
 use crate::wire::Protocol;
 use crate::wire::kad::{KadKind, KadMessage};
 
@@ -77,14 +77,14 @@ pub(crate) enum KadEvent {
     Providers { query: QueryId, providers: Vec<PeerIx>, last: bool, asked: u32, answered: u32 },
     /// The best valid value found, if any.
     Value { query: QueryId, value: Option<Bytes>, asked: u32, answered: u32 },
-    /// A put is over.
-    Put { query: QueryId, acks: u32, asked: u32 },
+    /// A put is over: so many servers acknowledged the value.
+    Put { query: QueryId, acks: u32 },
     /// A provide's first announcement is over.
     Provided { query: QueryId, sent: u32 },
     /// A lookup is over: the closest servers that answered, closest first.
     Closest { query: QueryId, peers: Vec<PeerIx>, asked: u32, answered: u32, hops: u32 },
-    /// A valid record was stored here by a peer (a hint for whoever follows that key).
-    RecordSeen { key: Bytes, value: Bytes },
+    /// A valid head record was stored here by a peer (a hint for whoever follows that publisher).
+    RecordSeen { value: Bytes },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -174,14 +174,14 @@ impl Kad {
                     self.jobs.insert(job, Job::Put { query, put });
                 }
             }
-            Err(_) => self.raise(KadEvent::Put { query, acks: 0, asked: 0 }),
+            Err(_) => self.raise(KadEvent::Put { query, acks: 0 }),
         }
         query
     }
 
     /// Checks a put's arguments: known namespace, structurally valid value, sizes.
-    pub(crate) fn check_put(&self, cx: &Cx<'_>, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
-        validator::validate(&cx.config.kad, cx.unix, key, &Bytes::copy_from_slice(value)).map(|_| ())
+    pub(crate) fn check_put(config: &KadConfig, unix: UnixTime, key: &[u8], value: &Bytes) -> Result<(), &'static str> {
+        validator::validate(config, unix, key, value).map(|_| ())
     }
 
     /// Announces this node as provider of a multihash, again at each republish; ends in `Provided`.
@@ -306,7 +306,7 @@ impl Kad {
         match done {
             Job::Inbound(put) => self.finish_inbound(cx, put, ok),
             Job::Put { query, put } if ok => self.store_own(cx, query, put),
-            Job::Put { query, .. } => self.raise(KadEvent::Put { query, acks: 0, asked: 0 }),
+            Job::Put { query, .. } => self.raise(KadEvent::Put { query, acks: 0 }),
             Job::Found { query } => self.judge_found(cx, query, job, ok),
         }
         self.start_waiting(cx);

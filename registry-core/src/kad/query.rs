@@ -389,10 +389,9 @@ impl Kad {
                 self.raise(KadEvent::Value { query: id, value, asked, answered });
             }
             Work::Put(store) => {
-                let Store { acks, asked, tell, .. } = store;
-                self.announced(cx, Kind::Value, &key, acks);
-                if tell {
-                    self.raise(KadEvent::Put { query: id, acks, asked });
+                self.announced(cx, Kind::Value, &key, store.acks);
+                if store.tell {
+                    self.raise(KadEvent::Put { query: id, acks: store.acks });
                 }
             }
             Work::Provide { tell } => {

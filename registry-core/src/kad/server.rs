@@ -10,7 +10,7 @@ use crate::id::{JobId, Owner, PeerId, PeerIx, Token};
 use crate::kad::announce::{Kind, MAX_OWN_ADDRS};
 use crate::kad::position::Position;
 use crate::kad::providers::MAX_KEY;
-use crate::kad::validator::{Rank, validate};
+use crate::kad::validator::{Namespace, Rank, validate};
 use crate::kad::values::{Job, put_message};
 use crate::kad::{BROKEN_RULE, Kad, KadEvent, Timer, message};
 use crate::peers::Offence;
@@ -199,8 +199,8 @@ impl Kad {
             return cx.respond(token, None);
         }
         cx.respond(token, Some(put_message(&key, &value).into()));
-        if fresh && key.starts_with(b"/wharf/") {
-            self.raise(KadEvent::RecordSeen { key, value });
+        if fresh && matches!(Namespace::of(&cx.config.kad, &key), Some((Namespace::Wharf, _))) {
+            self.raise(KadEvent::RecordSeen { value });
         }
     }
 
@@ -208,7 +208,7 @@ impl Kad {
     pub(super) fn drop_job(&mut self, cx: &mut Cx<'_>, job: JobId) {
         match self.jobs.remove(&job) {
             Some(Job::Inbound(put)) => cx.respond(put.token, None),
-            Some(Job::Put { query, .. }) => self.raise(KadEvent::Put { query, acks: 0, asked: 0 }),
+            Some(Job::Put { query, .. }) => self.raise(KadEvent::Put { query, acks: 0 }),
             Some(Job::Found { .. }) | None => {}
         }
     }

@@ -126,14 +126,13 @@ pub(super) struct Store {
     /// The first announcement, which somebody waits for.
     pub(super) tell: bool,
     started: bool,
-    pub(super) asked: u32,
     open: u32,
     pub(super) acks: u32,
 }
 
 impl Store {
     pub(super) fn new(value: Bytes, tell: bool) -> Self {
-        Self { value, tell, started: false, asked: 0, open: 0, acks: 0 }
+        Self { value, tell, started: false, open: 0, acks: 0 }
     }
 
     /// What to send to that many servers; `None` when it was sent already.
@@ -141,8 +140,7 @@ impl Store {
         if core::mem::replace(&mut self.started, true) {
             return None;
         }
-        self.asked = u32::try_from(servers).unwrap_or(u32::MAX);
-        self.open = self.asked;
+        self.open = u32::try_from(servers).unwrap_or(u32::MAX);
         Some(put_message(key, &self.value))
     }
 
@@ -164,7 +162,7 @@ impl Kad {
             self.announcements.add(Kind::Value, key.clone());
             self.begin(cx, query, key, Work::Put(Store::new(value, true)));
         } else {
-            self.raise(KadEvent::Put { query, acks: 0, asked: 0 });
+            self.raise(KadEvent::Put { query, acks: 0 });
         }
     }
 

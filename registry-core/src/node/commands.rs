@@ -11,7 +11,7 @@ use crate::catalog::{Content, NewRelease, PackageSpec, ReleaseInfo};
 use crate::command::{Command, CommandError, DhtCommand, PubsubCommand};
 use crate::event::{DhtResult, Event, OpError, Refusal, Stage};
 use crate::id::{DialId, OpId, PeerIx, PublisherId};
-use crate::kad::QueryId;
+use crate::kad::{Kad, QueryId};
 use crate::node::announce::Item;
 use crate::node::operations::{Announcement, DhtKind, OPERATION_TIMEOUT, Operation, Publish, Purpose, Resolve};
 use crate::node::{Cx, Node, cx};
@@ -300,7 +300,7 @@ impl Node {
     fn dht(&mut self, op: OpId, command: DhtCommand) -> Result<(), CommandError> {
         let (query, kind) = match command {
             DhtCommand::Put { key, value } => {
-                self.kad.check_put(cx!(self, kad), &key, &value).map_err(|reason| invalid("key", reason))?;
+                Kad::check_put(&self.config.kad, self.unix(), &key, &value).map_err(|reason| invalid("key", reason))?;
                 (self.kad.put_value(cx!(self, kad), key, value), DhtKind::Put)
             }
             DhtCommand::Get(key) => (self.kad.get_value(cx!(self, kad), key), DhtKind::Get),

@@ -231,14 +231,14 @@ impl Node {
                 }
             }
             KadEvent::Value { query, value, asked, answered } => self.route_value(query, value, asked, answered),
-            KadEvent::Put { query, acks, asked: _ } => self.finish_announcement(query, acks),
+            KadEvent::Put { query, acks } => self.finish_announcement(query, acks),
             KadEvent::Provided { query, sent } => self.finish_announcement(query, sent),
             KadEvent::Closest { query, peers, asked, answered, hops } => {
                 if let Some(Purpose::Command(op)) = self.operations.end_query(query) {
                     self.finish_dht_peers(op, &peers, asked, answered, hops);
                 }
             }
-            KadEvent::RecordSeen { key: _, value } => {
+            KadEvent::RecordSeen { value } => {
                 self.catalog.handle_head_record(cx!(self, catalog), value);
             }
         }

@@ -7,6 +7,8 @@ use crate::node::Node;
 pub struct Stats {
     /// Connected peers.
     pub connections: u64,
+    /// DHT servers in the routing table.
+    pub routing_table: u64,
     /// Releases in the catalogue.
     pub releases: u64,
     /// Publishers in the catalogue.
@@ -24,6 +26,7 @@ impl Node {
     pub fn stats(&self) -> Stats {
         Stats {
             connections: self.peers.connected().count() as u64,
+            routing_table: self.kad.table_len() as u64,
             releases: self.catalog.len() as u64,
             publishers: self.catalog.states(None).count() as u64,
             contents: self.exchange.contents().count() as u64,

@@ -91,7 +91,7 @@ fn values_and_providers_are_found_from_everywhere() {
     }
     net.run(Duration::from_secs(2));
     let events = core::mem::take(&mut net.nodes[5].events);
-    assert!(matches!(events[..], [KadEvent::Put { acks: 20, asked: 20, .. }]), "{events:?}");
+    assert!(matches!(events[..], [KadEvent::Put { acks: 20, .. }]), "{events:?}");
     let events = core::mem::take(&mut net.nodes[6].events);
     assert!(matches!(events[..], [KadEvent::Provided { sent: 20, .. }]), "{events:?}");
     net.kill(5);
