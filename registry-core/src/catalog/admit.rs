@@ -21,7 +21,7 @@ use crate::peers::Offence;
 pub(crate) const MAX_RUN: usize = 256;
 
 /// Runs under verification or waiting for an earlier one of their publisher: some seconds of work for the workers.
-const MAX_PENDING: usize = 512;
+pub(crate) const MAX_PENDING: usize = 512;
 
 /// Bytes of those.
 const MAX_PENDING_BYTES: usize = 16 * 1024 * 1024;
@@ -30,7 +30,7 @@ const MAX_PENDING_BYTES: usize = 16 * 1024 * 1024;
 const PENDING_SHARE: usize = 8;
 
 /// Verified announcements that wait for the entries before them.
-const MAX_PARKED: usize = 64;
+pub(crate) const MAX_PARKED: usize = 64;
 
 /// A run and whom to answer.
 #[derive(Debug)]
@@ -248,12 +248,13 @@ impl Catalog {
         Ok(())
     }
 
-    /// Refusal by quota is this node's own affair: nobody is blamed. What is under way is not counted; it is bounded by
-    /// `MAX_PENDING_BYTES`.
+    /// Refusal by quota is this node's own affair: nobody is blamed. Bytes on their way to the store are not counted;
+    /// `MAX_PENDING_BYTES` bounds them.
     fn within_quotas(&self, cx: &Cx<'_>, run: &Run, have: u64) -> bool {
         let limits = &cx.config.catalog;
         let known = self.logs.contains_key(&run.publisher());
-        let publishers = known || self.logs.len() < limits.max_publishers;
+        let coming = self.busy.keys().filter(|publisher| !self.logs.contains_key(publisher)).count();
+        let publishers = known || self.logs.len() + coming < limits.max_publishers;
         let statements = have.saturating_add(run.entries.len().max(1) as u64) <= limits.max_statements_per_publisher
             || run.entries.is_empty() && run.record.head.length <= have;
         let bytes = self.bytes.saturating_add(run.size()) <= limits.max_bytes;

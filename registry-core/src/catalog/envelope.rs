@@ -14,6 +14,7 @@ use crate::action::SignatureCheck;
 use crate::catalog::Inception;
 use crate::catalog::cbor::{self, List};
 use crate::catalog::inception::MAX_KEYS;
+use crate::command::CommandError;
 use crate::id::Digest;
 
 /// Bytes of an ed25519 signature.
@@ -130,22 +131,12 @@ pub enum StatementError {
     /// The parts belong to different publishers, or the key names another.
     Publisher,
     /// A field breaks its rule.
-    Field {
-        /// Which.
-        field: &'static str,
-        /// How.
-        reason: &'static str,
-    },
+    Field(FieldError),
     /// Entries, positions, links and head do not fit each other.
     Link,
 }
 
 impl StatementError {
-    /// Names the rule of a field that must hold.
-    pub(crate) const fn unless(holds: bool, field: &'static str, reason: &'static str) -> Result<(), Self> {
-        if holds { Ok(()) } else { Err(Self::Field { field, reason }) }
-    }
-
     /// Can an honest peer of a later version have sent this?
     pub(crate) const fn may_be_newer(self) -> bool {
         matches!(self, Self::Format | Self::Kind)
@@ -162,13 +153,49 @@ impl fmt::Display for StatementError {
             Self::Signatures => f.write_str("not signed by enough of the publisher's keys"),
             Self::Network => f.write_str("of another network"),
             Self::Publisher => f.write_str("of another publisher"),
-            Self::Field { field, reason } => write!(f, "{field}: {reason}"),
+            Self::Field(error) => error.fmt(f),
             Self::Link => f.write_str("entries and head do not fit together"),
         }
     }
 }
 
 impl core::error::Error for StatementError {}
+
+impl From<FieldError> for StatementError {
+    fn from(error: FieldError) -> Self {
+        Self::Field(error)
+    }
+}
+
+/// A field that breaks its rule.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct FieldError {
+    /// Which.
+    pub field: &'static str,
+    /// How.
+    pub reason: &'static str,
+}
+
+impl FieldError {
+    /// Names the rule of a field that must hold.
+    pub(crate) const fn unless(holds: bool, field: &'static str, reason: &'static str) -> Result<(), Self> {
+        if holds { Ok(()) } else { Err(Self { field, reason }) }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.reason)
+    }
+}
+
+impl core::error::Error for FieldError {}
+
+impl From<FieldError> for CommandError {
+    fn from(FieldError { field, reason }: FieldError) -> Self {
+        Self::Invalid { field, reason: reason.into() }
+    }
+}
 
 /// The only format of inceptions, statements and heads so far.
 pub(crate) const FORMAT: u64 = 1;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
 use crate::catalog::cbor;
-use crate::catalog::envelope::{FORMAT, Header, StatementError};
+use crate::catalog::envelope::{FORMAT, FieldError, Header, StatementError};
 use crate::id::{Digest, PublisherId};
 use crate::time::{Duration, UnixTime};
 
@@ -77,10 +77,10 @@ impl Head {
         Header::read(body)?;
         let body: Body = cbor::decode(body)?;
         let life = body.expiry.saturating_sub(body.time);
-        StatementError::unless(body.length > 0, "length", "must be at least 1")?;
-        StatementError::unless(body.expiry <= MAX_TIME_SECS, "expiry", "after the year 9999")?;
-        StatementError::unless(life > 0, "expiry", "not later than the time of signing")?;
-        StatementError::unless(life <= MAX_HEAD_TTL.as_secs(), "expiry", "more than 366 days after signing")?;
+        FieldError::unless(body.length > 0, "length", "must be at least 1")?;
+        FieldError::unless(body.expiry <= MAX_TIME_SECS, "expiry", "after the year 9999")?;
+        FieldError::unless(life > 0, "expiry", "not later than the time of signing")?;
+        FieldError::unless(life <= MAX_HEAD_TTL.as_secs(), "expiry", "more than 366 days after signing")?;
         Ok(Self {
             network: body.network,
             publisher: PublisherId(Digest(body.publisher.into_array())),

@@ -12,7 +12,7 @@ use serde_bytes::ByteArray;
 
 use crate::action::SignatureCheck;
 use crate::catalog::cbor;
-use crate::catalog::envelope::{self, Domain, Envelope, FORMAT, Header, SIGNATURE_LEN, StatementError};
+use crate::catalog::envelope::{self, Domain, Envelope, FORMAT, FieldError, Header, SIGNATURE_LEN, StatementError};
 use crate::id::{Digest, PublisherId};
 
 /// Keys a publisher may have, and digests of next keys. A team, not a crowd: every statement may carry so many
@@ -50,7 +50,7 @@ impl Inception {
     /// # Errors
     /// When the keys are none, too many or not all different, the threshold cannot be met, or there are too many next
     /// keys.
-    pub fn to_body(&self) -> Result<Bytes, StatementError> {
+    pub fn to_body(&self) -> Result<Bytes, FieldError> {
         self.validate()?;
         Ok(cbor::encode(&Body {
             format: FORMAT,
@@ -76,15 +76,15 @@ impl Inception {
         Ok(inception)
     }
 
-    fn validate(&self) -> Result<(), StatementError> {
+    fn validate(&self) -> Result<(), FieldError> {
         let mut distinct = self.keys.clone();
         distinct.sort_unstable();
         distinct.dedup();
         let threshold = 1..=self.keys.len();
-        StatementError::unless((1..=MAX_KEYS).contains(&self.keys.len()), "keys", "must be 1 to 16")?;
-        StatementError::unless(distinct.len() == self.keys.len(), "keys", "must all be different")?;
-        StatementError::unless(threshold.contains(&self.threshold.into()), "threshold", "must be 1 to all keys")?;
-        StatementError::unless(self.next.len() <= MAX_KEYS, "next", "must be at most 16")
+        FieldError::unless((1..=MAX_KEYS).contains(&self.keys.len()), "keys", "must be 1 to 16")?;
+        FieldError::unless(distinct.len() == self.keys.len(), "keys", "must all be different")?;
+        FieldError::unless(threshold.contains(&self.threshold.into()), "threshold", "must be 1 to all keys")?;
+        FieldError::unless(self.next.len() <= MAX_KEYS, "next", "must be at most 16")
     }
 }
 

@@ -117,13 +117,15 @@ impl Log {
 
     /// Could these valid entries under this valid head follow here? They lack nothing that is already here.
     pub(crate) fn check(&self, run: &Run) -> Result<(), Unfit> {
+        if let Some(first) = run.entries.first()
+            && let Some(ours) = self.get(first.position())
+        {
+            return Err(Unfit::Conflict(Conflict(ours.envelope.clone(), first.envelope.clone())));
+        }
         if let Some(ours) = self.contradicts(&run.record) {
             return Err(Unfit::Conflict(Conflict(ours.envelope.clone(), run.record.bytes.clone())));
         }
         let Some(first) = run.entries.first() else { return self.check_root(run) };
-        if let Some(ours) = self.get(first.position()) {
-            return Err(Unfit::Conflict(Conflict(ours.envelope.clone(), first.envelope.clone())));
-        }
         if first.position() != self.len() {
             return Err(Unfit::Gap);
         }

@@ -4,17 +4,18 @@
 //! travel: gossip and sync hand them in, events tell what was admitted.
 
 mod admit;
-mod announcement;
+pub(crate) mod announcement;
 pub(crate) mod cbor;
 pub mod envelope;
 pub mod head;
 pub mod inception;
 mod log;
-mod merkle;
+pub(crate) mod merkle;
 mod packages;
 mod publish;
 pub mod record;
 pub mod release;
+mod sound;
 pub mod spec;
 pub mod statement;
 #[cfg(test)]
@@ -40,7 +41,7 @@ use crate::id::{Digest, JobId, OpId, PeerIx, PublisherId, StoreId};
 use crate::input::Row;
 use crate::wire::registry::PublisherState;
 
-pub use envelope::{Domain, Envelope, StatementError};
+pub use envelope::{Domain, Envelope, FieldError, StatementError};
 pub use head::Head;
 pub use inception::{Inception, LocalPublisher};
 pub use release::{Content, Dependency, Name, NewRelease, Release, ReleaseInfo, UpdateKind};

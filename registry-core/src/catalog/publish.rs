@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::action::SigningKey;
 use crate::catalog::admit::{Commit, Origin};
 use crate::catalog::announcement::Announcement;
-use crate::catalog::envelope::{Domain, Envelope, SIGNATURE_LEN, StatementError, signing_input};
+use crate::catalog::envelope::{Domain, Envelope, SIGNATURE_LEN, signing_input};
 use crate::catalog::head::{Head, MAX_HEAD_TTL};
 use crate::catalog::inception::{self, Inception};
 use crate::catalog::log::{Entry, Log};
@@ -124,10 +124,7 @@ impl Catalog {
         if own.queue.len() >= MAX_QUEUED {
             return Err(CommandError::Busy);
         }
-        new.validate().map_err(|error| match error {
-            StatementError::Field { field, reason } => CommandError::Invalid { field, reason: reason.into() },
-            other => CommandError::Invalid { field: "release", reason: alloc::format!("{other}") },
-        })?;
+        new.validate()?;
         if own.size(new) > MAX_STATEMENT {
             let reason = alloc::format!("together longer than {MAX_STATEMENT} bytes");
             return Err(CommandError::Invalid { field: "release", reason });

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 
-use crate::catalog::envelope::StatementError;
+use crate::catalog::envelope::FieldError;
 use crate::catalog::version::{Scheme, Version};
 use crate::id::{BlockId, Codec, Digest, PublisherId};
 
@@ -118,11 +118,11 @@ impl NewRelease {
     /// only a description may have more than one line.
     ///
     /// # Errors
-    /// [`StatementError::Field`] for the first that breaks its rule.
-    pub fn validate(&self) -> Result<(), StatementError> {
-        self.version.validate().map_err(|reason| StatementError::Field { field: "version", reason })?;
+    /// The first field that breaks its rule.
+    pub fn validate(&self) -> Result<(), FieldError> {
+        self.version.validate().map_err(|reason| FieldError { field: "version", reason })?;
         if let Content::Root { root, .. } = self.content {
-            StatementError::unless(root.codec != Codec::DagCbor, "content", "must be a UnixFS root")?;
+            FieldError::unless(root.codec != Codec::DagCbor, "content", "must be a UnixFS root")?;
         }
         text("summary", &self.summary, MAX_SUMMARY, false)?;
         text("description", &self.description, MAX_DESCRIPTION, true)?;
@@ -132,27 +132,27 @@ impl NewRelease {
         text("licence", &self.licence, MAX_LINE, false)?;
         let alternatives = 1..=MAX_ALTERNATIVES;
         let alternatives = self.dependencies.iter().all(|list| alternatives.contains(&list.len()));
-        StatementError::unless(self.dependencies.len() <= MAX_DEPENDENCIES, "dependencies", "more than 256")?;
-        StatementError::unless(alternatives, "dependencies", "each must have 1 to 16 alternatives")?;
+        FieldError::unless(self.dependencies.len() <= MAX_DEPENDENCIES, "dependencies", "more than 256")?;
+        FieldError::unless(alternatives, "dependencies", "each must have 1 to 16 alternatives")?;
         self.dependencies.iter().flatten().try_for_each(|dep| text("dependencies", &dep.requirement, MAX_LINE, false))
     }
 }
 
-fn words(field: &'static str, words: &[String], max: usize) -> Result<(), StatementError> {
-    StatementError::unless(words.len() <= max, field, "too many")?;
+fn words(field: &'static str, words: &[String], max: usize) -> Result<(), FieldError> {
+    FieldError::unless(words.len() <= max, field, "too many")?;
     for (i, word) in words.iter().enumerate() {
-        StatementError::unless(!word.is_empty(), field, "an entry is empty")?;
-        StatementError::unless(!words[..i].contains(word), field, "an entry is there twice")?;
+        FieldError::unless(!word.is_empty(), field, "an entry is empty")?;
+        FieldError::unless(!words[..i].contains(word), field, "an entry is there twice")?;
         text(field, word, MAX_WORD, false)?;
     }
     Ok(())
 }
 
-fn text(field: &'static str, text: &str, max: usize, lines: bool) -> Result<(), StatementError> {
+fn text(field: &'static str, text: &str, max: usize, lines: bool) -> Result<(), FieldError> {
     let reorders = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let shown = |c: char| lines && matches!(c, '\n' | '\t') || !c.is_control() && !reorders(c);
-    StatementError::unless(text.len() <= max, field, "too long")?;
-    StatementError::unless(text.chars().all(shown), field, "has control characters")
+    FieldError::unless(text.len() <= max, field, "too long")?;
+    FieldError::unless(text.chars().all(shown), field, "has control characters")
 }
 
 /// An immutable release statement at its place in the publisher's log.

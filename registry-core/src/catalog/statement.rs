@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
 use crate::catalog::cbor::{self, List};
-use crate::catalog::envelope::{FORMAT, Header, StatementError};
+use crate::catalog::envelope::{FORMAT, FieldError, Header, StatementError};
 use crate::catalog::release::{
     Content, Dependency, MAX_ALTERNATIVES, MAX_DEPENDENCIES, MAX_KEYWORDS, MAX_TAGS, Name, NewRelease, Release,
 };
@@ -119,7 +119,7 @@ impl Release {
         if body.network != network {
             return Err(StatementError::Network);
         }
-        let field = |field| move |reason| StatementError::Field { field, reason };
+        let field = |field| move |reason| FieldError { field, reason };
         let scheme = Scheme::parse(body.scheme).ok_or("not a known scheme").map_err(field("scheme"))?;
         let dependencies = body.dependencies.0.into_iter();
         let meta = NewRelease {

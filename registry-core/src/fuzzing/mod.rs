@@ -5,6 +5,8 @@
 //! `fuzz/fuzz_targets/<name>.rs` under cargo-fuzz. A new body is added to [`TARGETS`], and its stub to
 //! `fuzz/Cargo.toml`.
 
+pub(crate) mod author;
+pub mod catalog;
 pub mod gossip;
 pub mod kad;
 pub mod peers;
@@ -21,6 +23,8 @@ pub type Body = fn(&[u8]);
 
 /// Every body, by the name of its target and corpus folder.
 pub const TARGETS: &[(&str, Body)] = &[
+    ("catalog", catalog::catalog),
+    ("catalog_parsers", catalog::catalog_parsers),
     ("gossip", gossip::gossip),
     ("kad", kad::kad),
     ("peers", peers::peers),

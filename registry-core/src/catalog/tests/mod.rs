@@ -1,5 +1,7 @@
 //! Tests with real signatures.
 
+mod admission;
+mod golden;
 mod host;
 mod publishing;
 mod record;

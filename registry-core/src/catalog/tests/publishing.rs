@@ -6,21 +6,24 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::host::{Author, Host, admitted, behind, release};
+use super::host::{Host, admitted, author, behind};
 use crate::action::Action;
 use crate::catalog::record;
 use crate::catalog::{CatalogEvent, PackageSpec, Scheme, UpdateKind, Verdict, Version};
 use crate::command::CommandError;
 use crate::event::{OpError, Refusal};
+use crate::fuzzing::author::release;
 use crate::id::OpId;
 use crate::time::Duration;
 
 /// What became of each publish.
 fn outcomes(events: &[CatalogEvent]) -> Vec<(u64, Result<u64, OpError>)> {
-    let outcome = |event: &CatalogEvent| match event {
-        CatalogEvent::Announce { op, release, .. } => Some((op.0, Ok(release.release.position))),
-        CatalogEvent::PublishFailed { op, error } => Some((op.0, Err(error.clone()))),
-        _ => None,
+    let outcome = |event: &CatalogEvent| {
+        if let CatalogEvent::Announce { op, release, .. } = event {
+            return Some((op.0, Ok(release.release.position)));
+        }
+        let CatalogEvent::PublishFailed { op, error } = event else { return None };
+        Some((op.0, Err(error.clone())))
     };
     events.iter().filter_map(outcome).collect()
 }
@@ -85,10 +88,8 @@ fn a_bad_field_is_named() {
     let field = |change: &dyn Fn(&mut crate::catalog::NewRelease)| {
         let mut new = release("a", "1.0.0");
         change(&mut new);
-        match host.catalog.check_publish(&new) {
-            Err(CommandError::Invalid { field, .. }) => field,
-            other => panic!("{other:?}"),
-        }
+        let Err(CommandError::Invalid { field, .. }) = host.catalog.check_publish(&new) else { panic!("accepted") };
+        field
     };
     assert_eq!(field(&|new| new.summary = "x".repeat(257)), "summary");
     assert_eq!(field(&|new| new.summary = "two\nlines".into()), "summary");
@@ -152,7 +153,7 @@ fn a_crash_at_any_step_leaves_a_whole_log() {
         }
         let announced = outcomes(&host.events()).len();
         let mut after = host.restarted(host.disk.clone());
-        after.assert_sound();
+        after.catalog.assert_sound();
         let kept = after.catalog.len();
         assert_eq!(kept, steps / 3);
         assert_eq!(announced, kept, "whatever is announced is durable");
@@ -175,7 +176,7 @@ fn a_log_with_a_lost_row_takes_no_release_until_it_is_whole_again() {
         let mut disk = whole.clone();
         disk.remove(lost);
         let mut after = host.restarted(disk);
-        after.assert_sound();
+        after.catalog.assert_sound();
         after.publish(4, release("a", "2.0.0"));
         assert_eq!(outcomes(&after.settle()), [(4, Err(OpError::Refused(Refusal::LogUnsynced)))]);
         let from = after.catalog.state(host.id()).map_or(0, |state| state.length);
@@ -199,14 +200,14 @@ fn an_altered_row_is_dropped() {
             altered[i] ^= 0x10;
             let mut disk = whole.clone();
             disk.insert(row.clone(), Bytes::from(altered));
-            host.restarted(disk).assert_sound();
+            host.restarted(disk).catalog.assert_sound();
         }
     }
 }
 
 #[test]
 fn a_longer_own_log_elsewhere_stops_signing() {
-    let mut elsewhere = Author::new(1);
+    let mut elsewhere = author(1);
     elsewhere.append("a", "1.0.0").append("a", "1.1.0");
     let mut host = Host::new(1);
     assert!(host.catalog.is_behind(host.id(), &elsewhere.record()));
@@ -222,13 +223,13 @@ fn a_longer_own_log_elsewhere_stops_signing() {
 
 #[test]
 fn what_is_being_signed_gives_way_to_what_was_published_elsewhere() {
-    let mut elsewhere = Author::new(1);
+    let mut elsewhere = author(1);
     elsewhere.append("a", "1.0.0");
     let mut host = Host::new(1);
     host.publish(1, release("b", "1.0.0"));
     let signing = host.world.actions();
     let source = host.peer();
-    host.catalog.handle_announcement(&mut host.world.cx(), 7, source, elsewhere.announcement());
+    host.catalog.handle_announcement(&mut host.world.cx(), 7, source, elsewhere.announcement(1));
     let events = host.settle();
     assert_eq!(outcomes(&events), [(1, Ok(1))]);
     for late in signing {
@@ -240,7 +241,7 @@ fn what_is_being_signed_gives_way_to_what_was_published_elsewhere() {
 
 #[test]
 fn a_forked_own_log_takes_no_release() {
-    let mut elsewhere = Author::new(1);
+    let mut elsewhere = author(1);
     elsewhere.append("a", "1.0.0");
     let mut host = Host::new(1);
     host.publish(1, release("b", "1.0.0"));

@@ -1,0 +1,37 @@
+//! What must hold of a catalogue at any time.
+
+use crate::catalog::Catalog;
+use crate::catalog::admit::{MAX_PARKED, MAX_PENDING};
+use crate::catalog::merkle::Tree;
+
+impl Catalog {
+    /// For tests and fuzzing.
+    ///
+    /// # Panics
+    /// When an invariant does not hold.
+    pub(crate) fn assert_sound(&self) {
+        let mut bytes = 0;
+        for (publisher, log) in &self.logs {
+            let mut tip = publisher.0;
+            let mut tree = Tree::default();
+            bytes += log.record.bytes.len();
+            for (position, entry) in (0..).zip(log.entries()) {
+                let release = &entry.release.release;
+                assert_eq!((release.publisher, release.position, release.previous), (*publisher, position, tip));
+                let found = self.packages.find(*publisher, &release.meta.name, &release.meta.version.text);
+                assert_eq!(found, Some(&entry.release), "each version once, and found by name");
+                tip = entry.digest();
+                tree.push(&tip.0);
+                bytes += entry.envelope.len();
+            }
+            assert!(log.len() <= log.record.head.length, "the head covers every entry");
+            if log.is_complete() {
+                assert_eq!((tip, tree.root()), (log.record.head.tip, log.record.head.root));
+            }
+        }
+        assert!(bytes <= self.bytes, "no byte uncounted");
+        assert_eq!(self.releases().count(), self.len());
+        let waiting = self.verifying.len() + self.busy.values().map(|waiting| waiting.len()).sum::<usize>();
+        assert!(waiting <= MAX_PENDING + 1 && self.parked.len() <= MAX_PARKED);
+    }
+}

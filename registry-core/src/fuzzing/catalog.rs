@@ -1,0 +1,281 @@
+//! The catalogue: its parsers on any bytes, and the machine under publishers, peers and a shell that do anything.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
+use alloc::vec::Vec;
+use core::str;
+
+use bytes::Bytes;
+
+use super::author::{Author, release};
+use super::{Choices, TestWorld};
+use crate::action::{Action, StoreRequest, Table, Write};
+use crate::catalog::announcement::Announcement;
+use crate::catalog::envelope::{Envelope, SIGNATURE_LEN};
+use crate::catalog::statement::MAX_STATEMENT;
+use crate::catalog::{Catalog, CatalogEvent, Head, Inception, PackageSpec, Release, Scheme, Version, record};
+use crate::config::Config;
+use crate::id::{JobId, OpId, PublisherId, StoreId};
+use crate::input::{Row, StoreError, StoreResult};
+use crate::time::Duration;
+
+/// Every parser of the catalogue: no bytes panic, and what is accepted has this one encoding.
+pub fn catalog_parsers(data: &[u8]) {
+    let bytes = Bytes::copy_from_slice(data);
+    if let Ok(envelope) = Envelope::decode(&bytes, MAX_STATEMENT) {
+        assert_eq!(envelope.encode(), bytes);
+    }
+    if let Ok(announcement) = Announcement::decode(&bytes) {
+        assert_eq!(announcement.encode(), bytes);
+    }
+    if let Ok(inception) = Inception::from_body(data) {
+        assert_eq!(inception.to_body(), Ok(bytes.clone()));
+    }
+    if let Ok(head) = Head::from_body(data) {
+        assert_eq!(head.to_body(), bytes);
+    }
+    if let Ok(release) = Release::from_body(data, "test") {
+        assert_eq!(release.to_body("test"), bytes);
+    }
+    assert!(record::check(b"/wharf/x", data).is_err());
+    let Ok(text) = str::from_utf8(data) else { return };
+    if let Ok(spec) = PackageSpec::parse(text) {
+        assert_eq!(PackageSpec::parse(&format!("{spec}")), Ok(spec));
+    }
+    let (a, b) = text.split_once(' ').unwrap_or((text, text));
+    for scheme in [Scheme::Opaque, Scheme::Debian, Scheme::Semver] {
+        if let (Ok(a), Ok(b)) = (Version::new(a, scheme), Version::new(b, scheme)) {
+            assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+            assert_eq!(a.cmp(&b).is_eq(), a == b);
+        }
+    }
+}
+
+/// A catalogue, the shell under it, and what is known from outside.
+struct Bench {
+    world: TestWorld,
+    catalog: Catalog,
+    /// The first one is the local publisher.
+    authors: Vec<Author>,
+    disk: BTreeMap<(Table, Bytes), Bytes>,
+    signing: VecDeque<JobId>,
+    verifying: VecDeque<JobId>,
+    storing: VecDeque<(StoreId, Vec<Write>)>,
+    tickets: BTreeSet<u64>,
+    publishing: BTreeSet<OpId>,
+    next: u64,
+    admitted: BTreeSet<(PublisherId, u64)>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut config = Config { network: "test".into(), ..Config::default() };
+        config.peers.ban_threshold = u32::MAX;
+        config.catalog.max_publishers = 2;
+        config.catalog.max_statements_per_publisher = 6;
+        let mut world = TestWorld::new(config);
+        let authors: Vec<_> = (0..5).map(Author::unsigned).collect();
+        world.local.publisher = authors.first().map(|author| author.publisher.clone());
+        let catalog = Catalog::new(&mut world.cx());
+        Self {
+            world,
+            catalog,
+            authors,
+            disk: BTreeMap::new(),
+            signing: VecDeque::new(),
+            verifying: VecDeque::new(),
+            storing: VecDeque::new(),
+            tickets: BTreeSet::new(),
+            publishing: BTreeSet::new(),
+            next: 0,
+            admitted: BTreeSet::new(),
+        }
+    }
+
+    fn ticket(&mut self) -> u64 {
+        self.next += 1;
+        self.tickets.insert(self.next);
+        self.next
+    }
+
+    fn observe(&mut self) {
+        for action in self.world.actions() {
+            match action {
+                Action::Sign { job, .. } => self.signing.push_back(job),
+                Action::Verify { job, .. } => self.verifying.push_back(job),
+                Action::Store { op, request: StoreRequest::Commit(writes) } => self.storing.push_back((op, writes)),
+                Action::Emit(_) | Action::Disconnect { .. } => {}
+                Action::Store { .. }
+                | Action::Send { .. }
+                | Action::Respond { .. }
+                | Action::Request { .. }
+                | Action::Dial { .. }
+                | Action::Hash { .. }
+                | Action::SetServerMode(_) => unreachable!("not the catalogue's"),
+            }
+        }
+        while let Some(event) = self.catalog.poll_event() {
+            match event {
+                CatalogEvent::Judged { ticket, .. } => assert!(self.tickets.remove(&ticket), "judged twice"),
+                CatalogEvent::PublishFailed { op, .. } => assert!(self.publishing.remove(&op), "ended twice"),
+                CatalogEvent::Announce { op, release, record, .. } => {
+                    assert!(self.publishing.remove(&op), "ended twice");
+                    let publisher = release.release.publisher;
+                    assert!(record::check(&publisher.record_key(), &record).is_ok());
+                    assert!(self.admitted.contains(&(publisher, release.release.position)), "announced too early");
+                }
+                CatalogEvent::Admitted { release, .. } => {
+                    let at = (release.release.publisher, release.release.position);
+                    assert!(self.admitted.insert(at), "admitted twice");
+                }
+                CatalogEvent::Behind { .. } | CatalogEvent::Signed { .. } | CatalogEvent::Renewed { .. } => {}
+            }
+        }
+        self.catalog.assert_sound();
+        let own = self.authors.first().map(Author::id);
+        let others = self.catalog.states(None).filter(|state| Some(state.publisher) != own);
+        let lengths: Vec<_> = others.map(|state| state.length).collect();
+        assert!(lengths.len() <= 2 && lengths.iter().all(|length| *length <= 6), "within the quotas");
+    }
+
+    fn answer_store(&mut self, done: bool) {
+        let Some((op, writes)) = self.storing.pop_front() else { return };
+        let result = if done {
+            let row = |write: Write| write.value.map(|value| ((write.table, write.key), value));
+            self.disk.extend(writes.into_iter().filter_map(row));
+            StoreResult::Done
+        } else {
+            StoreResult::Failed(StoreError::Io)
+        };
+        self.catalog.handle_stored(&mut self.world.cx(), op, result);
+    }
+
+    fn answer_sign(&mut self, signs: bool) {
+        if let Some(job) = self.signing.pop_front() {
+            let signature = signs.then_some(Bytes::from_static(&[7; SIGNATURE_LEN]));
+            self.catalog.handle_signed(&mut self.world.cx(), job, signature);
+        }
+    }
+
+    fn answer_verify(&mut self, ok: bool) {
+        if let Some(job) = self.verifying.pop_front() {
+            self.catalog.handle_verified(&mut self.world.cx(), job, ok);
+        }
+    }
+
+    /// A crash: what is not on disk is lost.
+    fn restart(&mut self) {
+        self.catalog = Catalog::new(&mut self.world.cx());
+        for ((table, key), value) in &self.disk {
+            let row = Row { table: *table, key: key.clone(), value: value.clone() };
+            self.catalog.handle_recovered(&mut self.world.cx(), row);
+        }
+        self.signing.clear();
+        self.verifying.clear();
+        self.storing.clear();
+        self.tickets.clear();
+        self.publishing.clear();
+        let durable = self.catalog.releases().map(|release| (release.release.publisher, release.release.position));
+        let durable: BTreeSet<_> = durable.collect();
+        assert!(self.admitted.is_subset(&durable), "whatever was admitted is durable");
+        self.admitted = durable;
+    }
+
+    /// Answers everything: then everything given to the catalogue must have ended.
+    fn settle(&mut self) {
+        loop {
+            self.observe();
+            if !self.verifying.is_empty() {
+                self.answer_verify(true);
+            } else if !self.signing.is_empty() {
+                self.answer_sign(true);
+            } else if !self.storing.is_empty() {
+                self.answer_store(true);
+            } else {
+                break;
+            }
+        }
+        assert!(self.tickets.is_empty() && self.publishing.is_empty(), "something never ended");
+    }
+}
+
+/// Publishers append, retract and contradict themselves; peers tell of it in any order, wholly or in part; the shell
+/// answers late, fails or crashes. Logs stay contiguous and linked, each statement is admitted once and only when it is
+/// durable, everything is judged once, quotas hold, and nothing spins.
+pub fn catalog(data: &[u8]) {
+    let mut choices = Choices::new(data);
+    let mut bench = Bench::new();
+    while !choices.is_empty() {
+        let what = choices.byte();
+        let n = usize::from(what >> 4) % bench.authors.len();
+        let source = bench.world.peers.intern(TestWorld::peer_id(u64::from(what >> 6)));
+        match what % 16 {
+            0..=2 => {
+                let version = format!("{}.0.0", choices.below(8));
+                bench.authors[n].append("a", &version);
+            }
+            3 => bench.authors[n].retract(),
+            4 | 5 => {
+                let announcement = bench.authors[n].announcement(1 + usize::from(what >> 7));
+                let ticket = bench.ticket();
+                bench.catalog.handle_announcement(&mut bench.world.cx(), ticket, source, announcement);
+            }
+            6 => {
+                let author = &bench.authors[n];
+                let from = choices.below(author.len() + 1);
+                let count = usize::from(choices.byte() % 4);
+                let run = author.statements.iter().skip(from as usize).take(count).cloned().collect();
+                let record = author.record();
+                let ticket = bench.ticket();
+                bench.catalog.handle_entries(&mut bench.world.cx(), ticket, source, record, from, run);
+            }
+            7 => {
+                let head = bench.authors[n].head(1_700_000_000 + choices.below(100));
+                let record = bench.authors[n].record_of(&head);
+                bench.catalog.handle_head_record(&mut bench.world.cx(), record);
+            }
+            8 => {
+                let mut altered = bench.authors[n].announcement(1).to_vec();
+                let at = choices.below(altered.len() as u64) as usize;
+                altered[at] ^= choices.byte();
+                let ticket = bench.ticket();
+                bench.catalog.handle_announcement(&mut bench.world.cx(), ticket, source, altered.into());
+            }
+            9 | 10 => bench.answer_verify(what & 0x80 == 0),
+            11 => bench.answer_sign(what & 0xf0 != 0),
+            12 => bench.answer_store(what & 0xf0 != 0),
+            13 => {
+                let new = release("own", &format!("{}.0.0", choices.below(8)));
+                if bench.catalog.check_publish(&new).is_ok() {
+                    bench.next += 1;
+                    bench.publishing.insert(OpId(bench.next));
+                    bench.catalog.publish(&mut bench.world.cx(), OpId(bench.next), new);
+                }
+            }
+            14 => {
+                bench.world.advance(Duration::from_secs(choices.below(1 << 23)));
+                bench.catalog.handle_timeout(&mut bench.world.cx());
+                assert!(bench.catalog.next_deadline().is_none_or(|next| next > bench.world.now), "spinning");
+            }
+            _ if what >> 6 == 0 => bench.restart(),
+            _ => {}
+        }
+        bench.observe();
+    }
+    bench.settle();
+    bench.restart();
+    bench.observe();
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn parsers_hold_on_random_bytes() {
+        crate::fuzzing::run(400, super::catalog_parsers);
+    }
+
+    #[test]
+    fn the_machine_holds_on_random_operations() {
+        crate::fuzzing::run(48, super::catalog);
+    }
+}
