@@ -13,9 +13,9 @@ use multiaddr::Multiaddr;
 use registry_core::{Config, Node, Seed, Start};
 
 use crate::crypto::CryptoThreads;
-use crate::driver::{Ask, Driver, Parts};
+use crate::driver::{Driver, Parts};
 use crate::error::Error;
-use crate::events::{Notice, Reader};
+use crate::events::{Notice, Reader, Subscription};
 use crate::handle::Registry;
 use crate::jobs::Jobs;
 use crate::keys::Keys;
@@ -113,7 +113,7 @@ impl Builder {
         let node = Node::new(Arc::new(self.config), self.keys.local_peer(), Seed(seed), start);
         let (asks, ask_receiver) = mpsc::channel(ASK_QUEUE);
         let (cancels, cancel_receiver) = mpsc::unbounded();
-        let driver = Driver::new(Parts {
+        let mut driver = Driver::new(Parts {
             node,
             clock,
             runtime: Arc::clone(&runtime),
@@ -141,8 +141,9 @@ impl Builder {
             peer_id: self.keys.peer_id(),
             publisher_id: self.keys.publisher_id(),
         };
+        let (reader, events) = Reader::new();
+        driver.add_reader(reader);
         runtime.spawn(Box::pin(async move {
-            let mut driver = driver;
             (&mut driver).await;
             jobs.close();
             drop(stop_swarm);
@@ -151,7 +152,7 @@ impl Builder {
             let _ = stopped_sender.send(());
         }));
 
-        registry.ready(fault).await?;
+        registry.ready(events, fault).await?;
         if !self.bootstrap.is_empty() {
             registry.bootstrap(self.bootstrap).await?;
         }
@@ -160,9 +161,11 @@ impl Builder {
 }
 
 impl Registry {
-    async fn ready(&self, fault: oneshot::Receiver<crate::store::StoreFault>) -> Result<(), Error> {
-        let (reader, events) = Reader::new();
-        self.asks.clone().try_send(Ask::Subscribe(reader)).map_err(|_| Error::NotRunning)?;
+    async fn ready(
+        &self,
+        events: Subscription,
+        fault: oneshot::Receiver<crate::store::StoreFault>,
+    ) -> Result<(), Error> {
         let ready = events
             .filter(|notice| futures::future::ready(matches!(notice, Notice::Event(registry_core::Event::Ready))));
         let fault = fault.then(|fault| async {

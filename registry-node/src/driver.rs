@@ -82,6 +82,10 @@ impl Driver {
         }
     }
 
+    pub(crate) fn add_reader(&mut self, reader: Reader) {
+        self.audience.add_reader(reader);
+    }
+
     /// What must be closed when the loop has ended.
     pub(crate) fn into_workers(self) -> (StoreThread, CryptoThreads) {
         (self.parts.store, self.parts.crypto)

@@ -10,20 +10,15 @@ use crate::error::Error;
 
 /// Tells a job that nobody waits for it any more.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stop {
+pub struct Stop {
     node: Arc<AtomicBool>,
     caller: Arc<AtomicBool>,
 }
 
 impl Stop {
     /// Should the job end now?
-    pub(crate) fn is_set(&self) -> bool {
+    pub fn is_set(&self) -> bool {
         self.node.load(Ordering::Relaxed) || self.caller.load(Ordering::Relaxed)
-    }
-
-    /// Asks the job to end soon.
-    pub(crate) fn set(&self) {
-        self.caller.store(true, Ordering::Relaxed);
     }
 }
 
@@ -32,7 +27,7 @@ struct Caller(Stop);
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        self.0.set();
+        self.0.caller.store(true, Ordering::Relaxed);
     }
 }
 

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use registry_core::BlockId;
 use registry_core::exchange::unixfs::{Step, UnixfsError, Walk, WalkLimits};
 
-use super::{folded, is_safe};
 use crate::jobs::Stop;
 use crate::store::{Blocks, StoreFault, sync_dir};
 
@@ -27,6 +26,9 @@ pub enum Existing {
     Refuse,
     /// Replace it.
     Replace,
+    /// When both are folders, put each new entry beside those that are there; fail before anything is moved when one
+    /// of the same name differs.
+    Join,
 }
 
 /// Why a tree was not written. Nothing is left behind.
@@ -75,7 +77,7 @@ pub enum ExportError {
 ///
 /// # Errors
 /// See [`ExportError`].
-pub(crate) fn export(
+pub fn export(
     blocks: &Blocks,
     root: BlockId,
     size: u64,
@@ -92,6 +94,7 @@ pub(crate) fn export(
     match fs::symlink_metadata(&out) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(fault(&out, error)),
+        Ok(kind) if existing == Existing::Join && kind.is_dir() && new.is_dir() => return join(&new, &out),
         Ok(_) if existing == Existing::Replace => {
             fs::rename(&out, temporary.0.join("old")).map_err(|error| fault(&out, error))?;
         }
@@ -106,6 +109,24 @@ pub(crate) fn export(
         return Err(fault(&out, error));
     }
     sync_dir(parent).map_err(|error| fault(parent, error))
+}
+
+/// Moves what is new; what is there already with the same bytes stays.
+fn join(new: &Path, out: &Path) -> Result<(), ExportError> {
+    let mut missing = Vec::new();
+    for name in names(new).map_err(|error| fault(new, error))? {
+        let (from, to) = (new.join(&name), out.join(&name));
+        match fs::symlink_metadata(&to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push((from, to)),
+            Err(error) => return Err(fault(&to, error)),
+            Ok(_) if identical(&from, &to).map_err(|error| fault(&to, error))? => {}
+            Ok(_) => return Err(ExportError::Exists(to)),
+        }
+    }
+    for (from, to) in missing {
+        fs::rename(&from, &to).map_err(|error| fault(&to, error))?;
+    }
+    sync_dir(out).map_err(|error| fault(out, error))
 }
 
 fn fault(path: &Path, error: io::Error) -> ExportError {
@@ -193,11 +214,18 @@ impl Writer<'_> {
         if let Some(name) = path.last().filter(|name| !is_safe(name)) {
             return Err(ExportError::Name(name.clone()));
         }
-        if !self.names.insert(path.iter().map(|name| folded(name)).collect()) {
+        let folded = path.iter().map(|name| name.to_lowercase()).collect();
+        if !self.names.insert(folded) {
             return Err(ExportError::Name(path.last().cloned().unwrap_or_default()));
         }
         Ok(path.iter().fold(self.new.to_owned(), |place, name| place.join(name)))
     }
+}
+
+/// Means the same entry of the same folder everywhere: no separators of other systems, nothing invisible.
+fn is_safe(name: &str) -> bool {
+    let one_component = Path::new(name).components().count() == 1;
+    one_component && !name.chars().any(|c| c.is_control() || "\\:".contains(c)) && !name.ends_with(['.', ' '])
 }
 
 /// Do two trees hold the same files with the same bytes, and nothing else?
