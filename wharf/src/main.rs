@@ -1,1 +1,66 @@
-fn main() {}
+//! `wharf`: the daemon and the command line of a package registry without a server.
+
+mod args;
+mod client;
+mod control;
+mod daemon;
+mod demo;
+mod error;
+mod home;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Verb};
+use client::Client;
+use control::Request;
+use error::{CliError, Code};
+use home::Home;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(help) => return exit_of_usage(&help),
+    };
+    let json = args.json;
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            render::error(&error, json);
+            ExitCode::from(error.code.exit())
+        }
+    }
+}
+
+fn exit_of_usage(help: &clap::Error) -> ExitCode {
+    // Printing help can only fail when nobody reads it.
+    let _ = help.print();
+    ExitCode::from(if help.use_stderr() { Code::Usage.exit() } else { 0 })
+}
+
+fn run(args: Args) -> Result<(), CliError> {
+    let json = args.json;
+    if let Verb::Demo(demo) = args.verb {
+        return demo::run(&demo, json);
+    }
+    let home = Home::new(args.home)?;
+    let request = match args.verb {
+        Verb::Init => return home.init(json),
+        Verb::Up(up) => return daemon::run(home, up, json),
+        Verb::Demo(_) => unreachable!("handled above"),
+        Verb::Publish(publish) => Request::publish(publish)?,
+        Verb::Search(search) => Request::Search(search),
+        Verb::Info { spec } => Request::Info { spec },
+        Verb::Get(get) => Request::get(get)?,
+        Verb::Watch(watch) => Request::Watch(watch),
+        Verb::Peers => Request::Peers,
+        Verb::Connect { addr } => Request::Connect { addr },
+        Verb::Status => Request::Status,
+    };
+    let mut view = render::View::new(&request, json);
+    Client::connect(&home)?.call(&request, |line| view.line(line))?;
+    view.finish();
+    Ok(())
+}

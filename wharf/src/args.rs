@@ -1,0 +1,178 @@
+//! The command line's grammar.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use serde::{Deserialize, Serialize};
+
+/// A package registry without a server: publish signed packages, search, fetch and follow them.
+#[derive(Parser, Debug)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Where this node keeps all its state.
+    #[arg(long, global = true, env = "WHARF_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+
+    /// Print JSON: one object, or one per line for what takes time.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Verb {
+    /// Make this node's keys and its publisher identity (`up` does it too, when there are none).
+    Init,
+    /// Run the node in the foreground.
+    Up(Up),
+    /// Pack a folder or take a file, sign it and tell the network.
+    Publish(Publish),
+    /// Find packages by words.
+    Search(Search),
+    /// What is known of a package: all its versions, or one.
+    Info {
+        /// [PUBLISHER/]NAME[@VERSION or range]
+        spec: String,
+    },
+    /// Fetch a package from whoever has it.
+    Get(Get),
+    /// Print every release as this node learns of it, until interrupted.
+    Watch(Watch),
+    /// Connected peers.
+    Peers,
+    /// Connect to an address.
+    Connect {
+        /// A multiaddr, such as /ip4/192.0.2.1/tcp/4001, with or without /p2p/PEER at its end.
+        addr: String,
+    },
+    /// How this node is.
+    Status,
+    /// Show the whole job with real nodes and real packages on this machine.
+    Demo(Demo),
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Up {
+    /// Listen here; may be given several times. Port 0 takes any free one.
+    #[arg(long, value_name = "ADDR", default_value = "/ip4/0.0.0.0/tcp/4001")]
+    pub(crate) listen: Vec<String>,
+
+    /// Join the network through this node; may be given several times.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bootstrap: Vec<String>,
+
+    /// The network's name; nodes of different networks do not take each other's packages.
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) network: String,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Publish {
+    /// A folder or a file.
+    pub(crate) path: PathBuf,
+
+    /// The package's name: letters, digits and . _ + -
+    #[arg(long)]
+    pub(crate) name: String,
+
+    /// The version, unique for this name.
+    #[arg(long = "version", value_name = "VERSION")]
+    pub(crate) release: String,
+
+    /// What orders the versions.
+    #[arg(long, value_enum, default_value = "semver")]
+    pub(crate) scheme: Scheme,
+
+    /// One line.
+    #[arg(long, default_value = "")]
+    pub(crate) summary: String,
+
+    /// Text that is searched, at most 4 KiB.
+    #[arg(long, default_value = "")]
+    pub(crate) description: String,
+
+    /// May be given several times.
+    #[arg(long = "keyword", value_name = "WORD")]
+    pub(crate) keywords: Vec<String>,
+
+    /// One category.
+    #[arg(long, default_value = "")]
+    pub(crate) category: String,
+
+    /// May be given several times.
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+
+    /// An SPDX expression.
+    #[arg(long, default_value = "")]
+    pub(crate) licence: String,
+}
+
+/// A scheme of versions on the command line.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Scheme {
+    /// Semantic Versioning; ranges work.
+    Semver,
+    /// As Debian orders its packages.
+    Debian,
+    /// In the order of publication.
+    Opaque,
+}
+
+#[derive(clap::Args, Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Search {
+    /// Words.
+    #[arg(default_value = "")]
+    pub(crate) query: String,
+
+    /// At most so many results.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) limit: usize,
+
+    /// Only this category.
+    #[arg(long)]
+    pub(crate) category: Option<String>,
+
+    /// Only packages with this tag; may be given several times, all must match.
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+
+    /// Only this publisher's.
+    #[arg(long)]
+    pub(crate) publisher: Option<String>,
+
+    /// Show what each word in each field gave to the score.
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Get {
+    /// [PUBLISHER/]NAME[@VERSION or range]
+    pub(crate) spec: String,
+
+    /// The folder to put it in; made when it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(clap::Args, Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Watch {
+    /// Only this publisher's.
+    #[arg(long)]
+    pub(crate) publisher: Option<String>,
+
+    /// Only packages of this name.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Demo {
+    /// How many packages to publish.
+    #[arg(long, default_value_t = 120)]
+    pub(crate) packages: usize,
+}

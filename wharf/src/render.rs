@@ -1,0 +1,201 @@
+//! Answers for people: text on stdout, progress on stderr when it is a terminal. Under `--json`, lines as they come.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::control::Request;
+use crate::error::CliError;
+
+/// Shows a request's answer as it arrives.
+pub(crate) struct View {
+    json: bool,
+    kind: Kind,
+    bar: ProgressBar,
+}
+
+enum Kind {
+    Publish,
+    Search { explain: bool },
+    Info,
+    Get,
+    Watch,
+    Peers,
+    Connect,
+    Status,
+}
+
+impl View {
+    pub(crate) fn new(request: &Request, json: bool) -> Self {
+        let kind = match request {
+            Request::Publish(_) => Kind::Publish,
+            Request::Search(search) => Kind::Search { explain: search.explain },
+            Request::Info { .. } => Kind::Info,
+            Request::Get { .. } => Kind::Get,
+            Request::Watch(_) => Kind::Watch,
+            Request::Peers => Kind::Peers,
+            Request::Connect { .. } => Kind::Connect,
+            Request::Status => Kind::Status,
+        };
+        let bar = match kind {
+            Kind::Publish | Kind::Get if !json && std::io::stderr().is_terminal() => {
+                let bar = ProgressBar::new_spinner();
+                bar.enable_steady_tick(Duration::from_millis(100));
+                bar
+            }
+            _ => ProgressBar::hidden(),
+        };
+        Self { json, kind, bar }
+    }
+
+    pub(crate) fn line(&mut self, line: Value) {
+        if self.json {
+            return print(&line.to_string());
+        }
+        match self.kind {
+            Kind::Publish => self.publish(&line),
+            Kind::Search { explain } => search(&line, explain),
+            Kind::Info => info(&line),
+            Kind::Get => self.get(&line),
+            Kind::Watch => watch(&line),
+            Kind::Peers => peers(&line),
+            Kind::Connect => print(&format!("connected to {}", text(&line, "peer_id"))),
+            Kind::Status => status(&line),
+        }
+    }
+
+    pub(crate) fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn publish(&self, line: &Value) {
+        match text(line, "event") {
+            "published" => self.bar.suspend(|| {
+                print(&format!("published {}", spec(line)));
+                print(&format!(
+                    "  {} bytes under {}\n  head record kept by {} DHT nodes, announced to {} peers",
+                    line["size"],
+                    text(line, "root"),
+                    line["acks"],
+                    line["sent"]
+                ));
+            }),
+            _ => self.bar.set_message(text(line, "stage").replace('_', " ")),
+        }
+    }
+
+    fn get(&self, line: &Value) {
+        match text(line, "event") {
+            "fetched" => self.bar.suspend(|| {
+                print(&format!("{} -> {}", spec(line), text(line, "out")));
+                for provider in list(line, "providers") {
+                    print(&format!("  {:>12} bytes from {}", provider["bytes"], text(provider, "peer_id")));
+                }
+            }),
+            _ => {
+                if let (Some(bytes), Some(total)) = (line["bytes"].as_u64(), line["total"].as_u64()) {
+                    let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg}";
+                    self.bar.set_style(ProgressStyle::with_template(style).expect("a fixed template"));
+                    self.bar.set_length(total.max(bytes));
+                    self.bar.set_position(bytes);
+                    self.bar.set_message(format!("from {} peers", line["providers"]));
+                } else {
+                    self.bar.set_message(text(line, "stage").replace('_', " "));
+                }
+            }
+        }
+    }
+}
+
+/// An error: on stderr for people, on stdout as the stream's last object under `--json`.
+pub(crate) fn error(error: &CliError, json: bool) {
+    if json {
+        let CliError { code, message, hint } = error;
+        let exit = code.exit();
+        print(
+            &json!({"event": "error", "error": code, "exit_code": exit, "message": message, "hint": hint}).to_string(),
+        );
+    } else {
+        eprintln!("wharf: {}\n  hint: {}", error.message, error.hint);
+    }
+}
+
+/// A closed stdout ends the program quietly, as with any other filter.
+pub(crate) fn print(line: &str) {
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+fn search(line: &Value, explain: bool) {
+    let results = list(line, "results");
+    for hit in results {
+        let points = hit["score"].as_f64().unwrap_or(0.0);
+        print(&format!("{:8.3}  {}@{}", points, text(hit, "name"), text(hit, "version")));
+        if !text(hit, "summary").is_empty() {
+            print(&format!("          {}", text(hit, "summary")));
+        }
+        print(&format!("          {}", text(hit, "publisher")));
+        for part in list(hit, "parts").iter().filter(|_| explain) {
+            let gave = part["score"].as_f64().unwrap_or(0.0);
+            print(&format!("          {gave:8.3} {} in {}", text(part, "term"), text(part, "field")));
+        }
+    }
+    if results.is_empty() {
+        eprintln!("no package matches");
+    }
+    if line["complete"] == json!(false) {
+        eprintln!("incomplete: some peers did not answer");
+    }
+}
+
+fn info(line: &Value) {
+    for release in list(line, "releases") {
+        print(&spec(release));
+        for field in ["summary", "description", "category", "licence", "root"] {
+            if !text(release, field).is_empty() {
+                print(&format!("  {field:<12}{}", text(release, field)));
+            }
+        }
+        for field in ["keywords", "tags"] {
+            let words: Vec<_> = list(release, field).iter().filter_map(Value::as_str).collect();
+            if !words.is_empty() {
+                print(&format!("  {field:<12}{}", words.join(", ")));
+            }
+        }
+        print(&format!("  {:<12}{} bytes", "size", release["size"]));
+    }
+}
+
+fn watch(line: &Value) {
+    print(&format!("{:<12} {}  {}", text(line, "kind").replace('_', " "), spec(line), text(line, "summary")));
+}
+
+fn peers(line: &Value) {
+    for peer in list(line, "peers") {
+        let (id, addr, agent) = (text(peer, "peer_id"), text(peer, "addr"), text(peer, "agent"));
+        print(&format!("{id}  {addr}  {agent}  {} s", peer["connected_seconds"]));
+    }
+}
+
+fn status(line: &Value) {
+    let Some(fields) = line.as_object() else { return };
+    for (name, value) in fields {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+        print(&format!("{:<16} {value}", name.replace('_', " ")));
+    }
+}
+
+fn spec(line: &Value) -> String {
+    format!("{}/{}@{}", text(line, "publisher"), text(line, "name"), text(line, "version"))
+}
+
+fn text<'a>(line: &'a Value, field: &str) -> &'a str {
+    line[field].as_str().unwrap_or("")
+}
+
+fn list<'a>(line: &'a Value, field: &str) -> &'a [Value] {
+    line[field].as_array().map_or(&[], Vec::as_slice)
+}

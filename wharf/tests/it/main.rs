@@ -1,0 +1,8 @@
+//! wharf as a user meets it: processes, sockets, files.
+
+mod cli;
+mod garbage;
+mod kill;
+mod node;
+mod proxy;
+mod sources;

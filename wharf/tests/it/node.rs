@@ -1,0 +1,162 @@
+//! `wharf` processes in temporary homes.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A command of the built binary.
+pub(crate) fn wharf(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
+    command.arg("--home").arg(home).arg("--json").stdin(Stdio::null());
+    command
+}
+
+/// What one verb printed, line by line, and its exit code.
+pub(crate) struct Output {
+    pub(crate) lines: Vec<Value>,
+    pub(crate) code: i32,
+}
+
+impl Output {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let output = command.output().expect("wharf runs");
+        let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")));
+        // Killed by a signal: shown as the negative number.
+        let code = output.status.code().unwrap_or(-1);
+        Self { lines: lines.collect(), code }
+    }
+
+    pub(crate) fn last(&self) -> &Value {
+        self.lines.last().expect("at least one line")
+    }
+
+    /// The last line of a verb that must succeed.
+    pub(crate) fn ok(self) -> Value {
+        assert_eq!(self.code, 0, "{:?}", self.lines);
+        self.lines.into_iter().next_back().expect("at least one line")
+    }
+}
+
+/// A running daemon; killed when dropped. The home outlives it as long as somebody holds it.
+pub(crate) struct Node {
+    child: Child,
+    _stdout: BufReader<ChildStdout>,
+    pub(crate) home: std::sync::Arc<TempDir>,
+    pub(crate) ready: Value,
+}
+
+impl Node {
+    pub(crate) fn start(bootstrap: &[&str]) -> Self {
+        let home = tempfile::Builder::new().prefix("wharf-test-").tempdir().expect("a temporary folder");
+        Self::start_in(home.into(), "/ip4/127.0.0.1/tcp/0", bootstrap)
+    }
+
+    pub(crate) fn start_in(home: std::sync::Arc<TempDir>, listen: &str, bootstrap: &[&str]) -> Self {
+        let mut command = wharf(home.path());
+        command.args(["up", "--listen", listen]).stdout(Stdio::piped());
+        for addr in bootstrap {
+            command.args(["--bootstrap", addr]);
+        }
+        let mut child = command.spawn().expect("wharf starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("a line");
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {line}"));
+        assert_eq!(ready["event"], "ready", "{line}");
+        Self { child, _stdout: stdout, home, ready }
+    }
+
+    pub(crate) fn peer_id(&self) -> &str {
+        self.ready["peer_id"].as_str().expect("a peer id")
+    }
+
+    pub(crate) fn publisher(&self) -> &str {
+        self.ready["publisher"].as_str().expect("a publisher")
+    }
+
+    pub(crate) fn addr(&self) -> String {
+        format!("{}/p2p/{}", self.listen(), self.peer_id())
+    }
+
+    pub(crate) fn listen(&self) -> &str {
+        self.ready["listen"][0].as_str().expect("an address")
+    }
+
+    /// The TCP port it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.listen().rsplit('/').next().and_then(|port| port.parse().ok()).expect("a port")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        wharf(self.home.path())
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        Output::of(self.command().args(args))
+    }
+
+    pub(crate) fn publish(&self, path: &Path, name: &str, version: &str) -> Value {
+        let path = path.to_str().expect("UTF-8");
+        self.run(&["publish", path, "--name", name, "--version", version]).ok()
+    }
+
+    pub(crate) fn get(&self, spec: &str, out: &Path) -> Output {
+        self.run(&["get", spec, "--out", out.to_str().expect("UTF-8")])
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) {
+        self.child.wait().expect("it ends");
+    }
+
+    /// Waits until the daemon has admitted a release of this name, by following it.
+    pub(crate) fn wait_for(&self, name: &str) {
+        let mut watch = self.command();
+        let mut child = watch.args(["watch", "--name", name]).stdout(Stdio::piped()).spawn().expect("wharf runs");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut lines = stdout.lines();
+        assert!(lines.next().is_some_and(|line| line.is_ok()), "watch says when it has started");
+        if self.run(&["info", name]).code != 0 {
+            let update = lines.next().expect("an update").expect("text");
+            assert!(update.contains(name), "{update}");
+        }
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Already dead is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file of `len` bytes that do not repeat, the same for the same seed.
+pub(crate) fn random_file(path: &Path, len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.wrapping_mul(0x2545_F491_4F6C_DD1D) as u8
+    };
+    let bytes: Vec<u8> = (0..len).map(|_| next()).collect();
+    std::fs::write(path, &bytes).expect("a writable temporary folder");
+    bytes
+}
