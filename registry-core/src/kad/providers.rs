@@ -221,3 +221,85 @@ impl Providers {
         Digest::of(&bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzzing::TestWorld;
+    use proptest::prelude::*;
+
+    fn key(number: u8) -> Position {
+        Position::of(&[number])
+    }
+
+    #[test]
+    fn a_renewed_record_lives_on_and_an_expired_one_is_not_found() {
+        let mut world = TestWorld::default();
+        let config = KadConfig { provider_ttl: Duration::from_secs(100), ..KadConfig::default() };
+        let mut store = Providers::new([0; 32]);
+        let peers = [1, 2].map(|n| world.know(n));
+        for peer in peers {
+            assert!(store.add(&mut world.peers, &config, world.now, key(0), peer));
+        }
+        world.advance(Duration::from_secs(60));
+        assert!(store.add(&mut world.peers, &config, world.now, key(0), peers[0]));
+        world.advance(Duration::from_secs(60));
+        assert_eq!(store.get(world.now, key(0)), [peers[0]]);
+        store.expire(&mut world.peers, world.now);
+        assert_eq!(store.len, 1);
+        store.remove_source(&mut world.peers, peers[0]);
+        assert!(store.is_empty() && store.sources.is_empty());
+    }
+
+    #[test]
+    fn in_a_full_store_the_largest_source_makes_room() {
+        let mut world = TestWorld::default();
+        let config = KadConfig { max_provider_records: 16, ..KadConfig::default() };
+        let mut store = Providers::new([0; 32]);
+        let peers: Vec<_> = (1..=6).map(|n| world.know(n)).collect();
+        for (n, peer) in peers[..4].iter().enumerate() {
+            for k in 0..4 {
+                world.advance(Duration::from_secs(1));
+                assert!(store.add(&mut world.peers, &config, world.now, key(4 * n as u8 + k), *peer));
+            }
+        }
+        assert!(!store.add(&mut world.peers, &config, world.now, key(99), peers[0]), "no more than a quarter");
+        for (n, size) in [(0, 1), (1, 2), (2, 3)] {
+            assert!(store.add(&mut world.peers, &config, world.now, key(100 + n), peers[4]));
+            assert_eq!((store.sources[&peers[4]].records.len(), store.len), (size, 16));
+        }
+        assert!(store.add(&mut world.peers, &config, world.now, key(110), peers[4]));
+        assert!(store.sources.values().all(|source| source.records.len() <= 4), "nobody was pushed out");
+        assert_eq!(store.sources.len(), 5);
+        store.assert_consistent(&config);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn quotas_hold(steps in proptest::collection::vec((0u8..12, 1u64..14, 0u8..10), 0..120)) {
+            let mut world = TestWorld::default();
+            let config = KadConfig {
+                max_provider_records: 20,
+                max_providers_per_key: 3,
+                provider_ttl: Duration::from_secs(50),
+                ..KadConfig::default()
+            };
+            let mut store = Providers::new([1; 32]);
+            for (number, peer, what) in steps {
+                let peer = world.know(peer);
+                match what {
+                    0 => store.remove_source(&mut world.peers, peer),
+                    1 => store.expire(&mut world.peers, world.now),
+                    2 => world.advance(Duration::from_secs(20)),
+                    _ => {
+                        let kept = store.add(&mut world.peers, &config, world.now, key(number), peer);
+                        prop_assert_eq!(kept, store.get(world.now, key(number)).contains(&peer));
+                    }
+                }
+                store.assert_consistent(&config);
+            }
+        }
+    }
+}
