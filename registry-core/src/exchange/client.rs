@@ -51,19 +51,26 @@ impl Wanted {
     }
 }
 
+/// One run of a fetch: a root may be fetched again while the store still answers for the run before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Run {
+    root: BlockId,
+    number: u64,
+}
+
 /// What an answer of the store is for.
 #[derive(Debug)]
 enum Pending {
     /// Are these blocks there?
-    Check { root: BlockId, places: Vec<Place> },
+    Check { run: Run, places: Vec<Place> },
     /// An inner node that is there.
-    Read { root: BlockId, place: Place },
+    Read { run: Run, place: Place },
     /// A verified block, and where it came from.
     Put { id: BlockId, node: NodeKind, len: u64, source: Option<PeerId> },
     /// The sources of an unfinished fetch.
     Save { root: BlockId },
     /// The row of a complete content.
-    Complete { root: BlockId },
+    Complete { run: Run },
     /// The same for content of the local publisher.
     Local { root: BlockId, request: StoreRequest },
 }
@@ -102,6 +109,7 @@ pub(super) struct Client {
     /// Expected bytes of all blocks asked for or being stored.
     in_flight: u64,
     next_seq: u64,
+    next_run: u64,
     /// Whose turn it is to ask first.
     turn: usize,
     events: VecDeque<ExchangeEvent>,
@@ -167,8 +175,8 @@ impl Client {
         let pending = self.pending.remove(&op)?;
         let mut durable = None;
         match (pending, result) {
-            (Pending::Check { root, places }, StoreResult::Has(has)) => self.checked(cx, root, &places, &has),
-            (Pending::Read { root, place }, StoreResult::Block(data)) => self.read(cx, root, place, data),
+            (Pending::Check { run, places }, StoreResult::Has(has)) => self.checked(cx, run, &places, &has),
+            (Pending::Read { run, place }, StoreResult::Block(data)) => self.read(cx, run, place, data),
             (Pending::Put { id, node, len, source }, StoreResult::Done) => {
                 self.put(cx, id, &node, len, source);
                 durable = Some(id);
@@ -183,11 +191,13 @@ impl Client {
                     fetch.saving = false;
                 }
             }
-            (Pending::Complete { root }, StoreResult::Done) => self.finished(cx, root),
+            (Pending::Complete { run }, StoreResult::Done) => self.finished(cx, run),
             (Pending::Local { root, .. }, StoreResult::Done) => self.completed(root),
             (Pending::Local { request, .. }, _) => cx.emit(Event::StoreFailed(request)),
-            (Pending::Check { root, .. } | Pending::Read { root, .. } | Pending::Complete { root }, _) => {
-                self.fail(cx, root, OpError::Storage);
+            (Pending::Check { run, .. } | Pending::Read { run, .. } | Pending::Complete { run }, _) => {
+                if self.current(run).is_some() {
+                    self.fail(cx, run.root, OpError::Storage);
+                }
             }
         }
         self.pump(cx);
@@ -225,7 +235,13 @@ impl Client {
     fn start(&mut self, op: OpId, root: BlockId) {
         let before = self.unfinished.remove(&root);
         let recorded = before.is_some();
-        self.fetches.insert(root, Fetch::new(root, op, before.unwrap_or_default(), recorded));
+        self.next_run += 1;
+        self.fetches.insert(root, Fetch::new(root, self.next_run, op, before.unwrap_or_default(), recorded));
+    }
+
+    /// The fetch of a run, unless it has ended.
+    fn current(&mut self, run: Run) -> Option<&mut Fetch> {
+        self.fetches.get_mut(&run.root).filter(|fetch| fetch.run == run.number)
     }
 
     /// Does all that can be done now, the fetches taking turns at being first.
@@ -260,30 +276,28 @@ impl Client {
         if fetch.finishing || fetch.checking {
             return;
         }
-        let mut places = Vec::new();
-        while let Some(place) = fetch.next_place() {
-            match self.wanted.get_mut(&place.id) {
-                Some(wanted) => {
-                    if !wanted.is_busy() {
-                        fetch.queue.insert((wanted.seq, place.id));
-                    }
-                    wanted.places.push((root, place));
-                }
-                None => places.push(place),
-            }
+        let places: Vec<_> = core::iter::from_fn(|| fetch.next_place()).collect();
+        // What some fetch lacks already needs no look into the store.
+        let (lacked, places): (Vec<_>, Vec<_>) =
+            places.into_iter().partition(|place| self.wanted.contains_key(&place.id));
+        for place in lacked {
+            self.want(cx, root, place);
         }
+        let Some(fetch) = self.fetches.get_mut(&root) else { return };
         if !places.is_empty() {
             fetch.checking = true;
             let ids = places.iter().map(|place| place.id.digest).collect();
             let op = cx.store(Owner::Exchange, StoreRequest::HasBlocks(ids));
-            self.pending.insert(op, Pending::Check { root, places });
+            let run = Run { root, number: fetch.run };
+            self.pending.insert(op, Pending::Check { run, places });
         } else if fetch.is_complete() {
             self.finish(cx, root);
         }
     }
 
-    fn checked(&mut self, cx: &mut Cx<'_>, root: BlockId, places: &[Place], has: &[bool]) {
-        let Some(fetch) = self.fetches.get_mut(&root) else { return };
+    fn checked(&mut self, cx: &mut Cx<'_>, run: Run, places: &[Place], has: &[bool]) {
+        let Some(fetch) = self.current(run) else { return };
+        let root = run.root;
         fetch.checking = false;
         if fetch.missing && has.contains(&true) {
             self.progressed(cx, root);
@@ -293,7 +307,7 @@ impl Client {
             match (there, place.id.codec) {
                 (true, Codec::DagPb) => {
                     let op = cx.store(Owner::Exchange, StoreRequest::GetBlock(place.id.digest));
-                    self.pending.insert(op, Pending::Read { root, place: *place });
+                    self.pending.insert(op, Pending::Read { run, place: *place });
                 }
                 (true, Codec::Raw | Codec::DagCbor) => {
                     if let Some(fetch) = self.fetches.get_mut(&root) {
@@ -305,12 +319,12 @@ impl Client {
         }
     }
 
-    fn read(&mut self, cx: &mut Cx<'_>, root: BlockId, place: Place, data: Option<Bytes>) {
-        let Some(data) = data else { return self.want(cx, root, place) };
-        let Some(fetch) = self.fetches.get_mut(&root) else { return };
+    fn read(&mut self, cx: &mut Cx<'_>, run: Run, place: Place, data: Option<Bytes>) {
+        let Some(fetch) = self.current(run) else { return };
+        let Some(data) = data else { return self.want(cx, run.root, place) };
         let entered = parse(place.id.codec, &data).and_then(|node| fetch.enter(&place, &node));
         if entered.is_err() {
-            self.fail(cx, root, OpError::Verification);
+            self.fail(cx, run.root, OpError::Verification);
         }
     }
 
@@ -385,18 +399,23 @@ impl Client {
     fn finish(&mut self, cx: &mut Cx<'_>, root: BlockId) {
         let Some(fetch) = self.fetches.get_mut(&root) else { return };
         fetch.finishing = true;
+        let run = Run { root, number: fetch.run };
         self.deadlines.clear(Due::Search(root));
         self.deadlines.clear(Due::Stall(root));
         if fetch.recorded || !self.contents.contains(&root) {
             let op = cx.store(Owner::Exchange, StoreRequest::Commit(row::complete(root).into()));
-            self.pending.insert(op, Pending::Complete { root });
+            self.pending.insert(op, Pending::Complete { run });
         } else {
-            self.finished(cx, root);
+            self.finished(cx, run);
         }
     }
 
-    fn finished(&mut self, cx: &mut Cx<'_>, root: BlockId) {
+    fn finished(&mut self, cx: &mut Cx<'_>, run: Run) {
+        let root = run.root;
         self.completed(root);
+        if self.current(run).is_none() {
+            return;
+        }
         let Some(fetch) = self.drop_fetch(cx, root) else { return };
         let sources: Vec<_> = fetch.sources.into_iter().collect();
         let fetched = |op| ExchangeEvent::Fetched { op, root, sources: sources.clone() };

@@ -74,6 +74,7 @@ pub(super) enum Standing {
 
 #[derive(Debug)]
 pub(super) struct Fetch {
+    pub(super) run: u64,
     pub(super) ops: Vec<OpId>,
     /// The next place last.
     todo: Vec<Place>,
@@ -104,8 +105,9 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    pub(super) fn new(root: BlockId, op: OpId, sources: Sources, recorded: bool) -> Self {
+    pub(super) fn new(root: BlockId, run: u64, op: OpId, sources: Sources, recorded: bool) -> Self {
         Self {
+            run,
             ops: alloc::vec![op],
             todo: alloc::vec![Place { id: root, depth: 0, size: None, counted: 0 }],
             open: 0,
@@ -192,7 +194,8 @@ impl Fetch {
         Ok(())
     }
 
-    /// The leaf at this place is in the store.
+    /// The leaf at this place is in the store. Its length is not looked at: whoever reads it in this place
+    /// ([`Walk`](super::unixfs::Walk)) does that.
     pub(super) fn pass(&mut self, place: &Place) {
         self.open = self.open.saturating_sub(place.weight());
         self.done = self.done.saturating_add(place.counted);

@@ -207,11 +207,16 @@ impl Server {
         self.serve(cx);
     }
 
-    pub(super) fn handle_peer_down(&mut self, peer: PeerIx) {
+    pub(super) fn handle_peer_down(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
         self.deadlines.clear(peer);
         if let Some(ledger) = self.ledgers.remove(&peer) {
             self.entries -= ledger.wants.len();
+            self.reads -= ledger.reads;
         }
+        self.lookups.retain(|_, lookup| match lookup {
+            Lookup::Presences(of, _) | Lookup::Block(of, _) => *of != peer,
+        });
+        self.serve(cx);
     }
 
     pub(super) fn handle_stored(&mut self, cx: &mut Cx<'_>, op: StoreId, result: StoreResult) {

@@ -87,7 +87,7 @@ impl Exchange {
     }
 
     pub(crate) fn handle_peer_down(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
-        self.server.handle_peer_down(peer);
+        self.server.handle_peer_down(cx, peer);
         self.client.handle_peer_down(cx, peer);
     }
 

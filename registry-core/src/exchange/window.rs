@@ -135,8 +135,10 @@ impl Link {
 
     /// `len` is the block's expected length.
     pub(super) fn ask(&mut self, now: Instant, id: BlockId, len: u64) {
-        if self.asks.is_empty() {
+        if !self.waits() {
             self.quiet_since = now;
+        }
+        if self.asks.is_empty() {
             (self.metered_since, self.metered_bytes) = (now, 0);
         }
         self.asks.push(Ask { id, at: now, is_long: len >= LONG });
@@ -212,10 +214,14 @@ impl Link {
         Some(u64::try_from(rate).unwrap_or(u64::MAX))
     }
 
+    /// Is something asked for that has not come yet?
+    fn waits(&self) -> bool {
+        self.asks.len() > self.judging
+    }
+
     /// When patience runs out.
     pub(super) fn deadline(&self, config: &ExchangeConfig) -> Option<Instant> {
-        let waits = self.asks.len() > self.judging;
-        waits.then(|| self.quiet_since + doubled(self.patience(config), self.strikes))
+        self.waits().then(|| self.quiet_since + doubled(self.patience(config), self.strikes))
     }
 
     /// Patience has run out. Returns what should be withdrawn because it exceeds the halved window, and whether the

@@ -7,6 +7,7 @@
 
 pub(crate) mod author;
 pub mod catalog;
+pub mod exchange;
 pub mod gossip;
 pub mod kad;
 pub mod peers;
@@ -25,6 +26,7 @@ pub type Body = fn(&[u8]);
 pub const TARGETS: &[(&str, Body)] = &[
     ("catalog", catalog::catalog),
     ("catalog_parsers", catalog::catalog_parsers),
+    ("exchange", exchange::exchange),
     ("gossip", gossip::gossip),
     ("kad", kad::kad),
     ("peers", peers::peers),

@@ -1,4 +1,6 @@
+mod attacks;
 mod net;
+mod script;
 mod transfer;
 
 use alloc::collections::BTreeMap;
@@ -7,16 +9,19 @@ use alloc::vec;
 
 use bytes::Bytes;
 
-use super::unixfs::{DirectoryBuilder, FileBuilder, Tree};
+use super::unixfs::{CHUNK, DirectoryBuilder, FileBuilder, Tree};
 use crate::id::BlockId;
 use crate::rng::{Rng, Seed};
 
 type Blocks = BTreeMap<BlockId, Bytes>;
 
-/// A file of random bytes.
+/// A file whose chunks all differ.
 fn file(len: usize, seed: u8) -> (Tree, Blocks) {
     let mut data = vec![0; len];
-    Rng::new(Seed([seed; 32]), "file").fill(&mut data);
+    for (n, chunk) in data.chunks_mut(CHUNK).enumerate() {
+        let start = chunk.len().min(64);
+        Rng::new(Seed([seed; 32]), &n.to_string()).fill(&mut chunk[..start]);
+    }
     let mut builder = FileBuilder::new();
     let mut blocks = builder.push(data.into());
     let built = builder.finish();
@@ -44,4 +49,17 @@ fn total_len(blocks: &Blocks) -> u64 {
 
 fn sum(sources: &[(crate::id::PeerId, u64)]) -> u64 {
     sources.iter().map(|(_, bytes)| bytes).sum::<u64>()
+}
+
+#[test]
+fn fuzz_body_runs() {
+    crate::fuzzing::run(120, crate::fuzzing::exchange::exchange);
+}
+
+proptest::proptest! {
+    /// Longer than the fuzz body's cases: any interleaving ends in complete content or in a failure.
+    #[test]
+    fn every_operation_ends(steps in proptest::collection::vec(proptest::num::u8::ANY, 200..1500)) {
+        crate::fuzzing::exchange::exchange(&steps);
+    }
 }
