@@ -1,0 +1,241 @@
+//! Two nodes' sync over their real catalogues, with a disk and workers that never fail.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use crate::action::Action;
+use crate::catalog::{Catalog, CatalogEvent};
+use crate::config::Config;
+use crate::fuzzing::TestWorld;
+use crate::fuzzing::author::Author;
+use crate::id::{PeerIx, RequestId, Token};
+use crate::input::StoreResult;
+use crate::sync::{Sync, SyncEvent};
+use crate::time::{Duration, Instant};
+use crate::wire::Kind;
+use crate::wire::registry::PublisherState;
+
+struct Side {
+    world: TestWorld,
+    catalog: Catalog,
+    sync: Sync,
+    other: PeerIx,
+}
+
+impl Side {
+    fn new() -> Self {
+        let mut world = TestWorld::new(Config { network: "test".into(), ..Config::default() });
+        let other = world.connect(1);
+        let catalog = Catalog::new(&mut world.cx());
+        Self { world, catalog, sync: Sync::new(), other }
+    }
+
+    /// Takes a run of a log from outside.
+    fn take(&mut self, record: Bytes, from: usize, entries: Vec<Bytes>) {
+        let cx = &mut self.world.cx();
+        self.catalog.handle_entries(cx, u64::MAX, self.other, record, from as u64, entries);
+        self.route();
+        while let Some(action) = self.world.out.pop() {
+            self.perform(action);
+            self.route();
+        }
+    }
+
+    /// What is this node's own affair.
+    fn perform(&mut self, action: Action) {
+        let cx = &mut self.world.cx();
+        match action {
+            Action::Verify { job, .. } => self.catalog.handle_verified(cx, job, true),
+            Action::Store { op, .. } => self.catalog.handle_stored(cx, op, StoreResult::Done),
+            Action::Emit(_) => {}
+            Action::Dial { .. }
+            | Action::Disconnect { .. }
+            | Action::Send { .. }
+            | Action::Request { .. }
+            | Action::Respond { .. }
+            | Action::Sign { .. }
+            | Action::Hash { .. }
+            | Action::SetServerMode(_) => panic!("unexpected {action:?}"),
+        }
+    }
+
+    fn offences(&self) -> u32 {
+        self.world.peers.views(self.world.now, &self.world.config)[0].offences
+    }
+
+    fn states(&self) -> Vec<PublisherState> {
+        self.catalog.states(None).collect()
+    }
+
+    /// Carries events between sync and catalogue until both are quiet.
+    fn route(&mut self) {
+        loop {
+            let cx = &mut self.world.cx();
+            if let Some(event) = self.catalog.poll_event() {
+                match event {
+                    CatalogEvent::Admitted { release, .. } => self.sync.handle_admitted(release.release.publisher),
+                    CatalogEvent::Judged { ticket, verdict } => {
+                        self.sync.handle_judged(cx, &self.catalog, ticket, verdict);
+                    }
+                    CatalogEvent::Behind { publisher, want, source } => {
+                        self.sync.catch_up(cx, &self.catalog, publisher, want, source);
+                    }
+                    CatalogEvent::Signed { .. }
+                    | CatalogEvent::Announce { .. }
+                    | CatalogEvent::Renewed { .. }
+                    | CatalogEvent::PublishFailed { .. } => {}
+                }
+            } else if let Some(event) = self.sync.poll_event() {
+                match event {
+                    SyncEvent::Entries { ticket, source, record, from, entries } => {
+                        self.catalog.handle_entries(cx, ticket, source, record, from, entries);
+                    }
+                    SyncEvent::NeedHolders { publisher } => {
+                        self.sync.handle_holders(cx, &self.catalog, publisher, &[]);
+                    }
+                    SyncEvent::CaughtUp { .. } => {}
+                }
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+struct Pair([Side; 2]);
+
+impl Pair {
+    fn new() -> Self {
+        Self([Side::new(), Side::new()])
+    }
+
+    /// Gives a node the first `count` statements of a log, in runs as long as a catalogue takes.
+    fn give(&mut self, side: usize, author: &Author, count: usize) {
+        for from in (0..count).step_by(100) {
+            let entries = author.statements[from..count.min(from + 100)].to_vec();
+            self.0[side].take(author.record(), from, entries);
+        }
+    }
+
+    fn connect(&mut self) {
+        for side in &mut self.0 {
+            side.sync.handle_peer_up(&mut side.world.cx(), side.other);
+        }
+    }
+
+    /// Performs everything at this instant; returns how many questions were asked.
+    fn settle(&mut self) -> usize {
+        let mut asked = 0;
+        loop {
+            let mut quiet = true;
+            for at in [0, 1] {
+                self.0[at].route();
+                while let Some(action) = self.0[at].world.out.pop() {
+                    quiet = false;
+                    asked += usize::from(matches!(action, Action::Request { .. }));
+                    self.act(at, action);
+                    self.0[at].route();
+                }
+            }
+            if quiet {
+                return asked;
+            }
+        }
+    }
+
+    fn act(&mut self, at: usize, action: Action) {
+        let [a, b] = &mut self.0;
+        let (this, that) = if at == 0 { (a, b) } else { (b, a) };
+        match action {
+            Action::Request { id, msg, .. } => {
+                let Kind::Registry(msg) = &msg.0 else { panic!("not sync's") };
+                let cx = &mut that.world.cx();
+                that.sync.handle_request(cx, &that.catalog, that.other, Token(id.0), msg);
+            }
+            Action::Respond { token, msg } => {
+                let Some(Kind::Registry(msg)) = msg.map(|msg| msg.0) else { panic!("an honest question is answered") };
+                let cx = &mut that.world.cx();
+                that.sync.handle_response(cx, &that.catalog, RequestId(token.0), &msg);
+            }
+            other => this.perform(other),
+        }
+    }
+
+    fn run(&mut self, length: Duration) -> usize {
+        let mut asked = self.settle();
+        let end = self.0[0].world.now + length;
+        while let Some(at) = self.next_deadline().filter(|at| *at <= end) {
+            for side in &mut self.0 {
+                let by = at.since(side.world.now);
+                side.world.advance(by);
+                side.sync.handle_timeout(&mut side.world.cx(), &side.catalog);
+                assert!(side.sync.next_deadline().is_none_or(|next| next > at), "spinning");
+            }
+            asked += self.settle();
+        }
+        asked
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.0.iter().filter_map(|side| side.sync.next_deadline()).min()
+    }
+}
+
+fn author(seed: u8, length: usize) -> Author {
+    let mut author = Author::unsigned(seed);
+    for n in 0..length {
+        author.append("thing", &alloc::format!("1.0.{n}"));
+    }
+    author
+}
+
+#[test]
+fn a_long_log_is_fetched_in_runs_and_then_costs_one_question_a_round() {
+    let mut pair = Pair::new();
+    let author = author(1, 700);
+    pair.give(0, &author, 700);
+    pair.connect();
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.0[1].catalog.len(), 700);
+    let rounds = pair.run(Duration::from_secs(600));
+    assert!((8..50).contains(&rounds), "{rounds} questions in ten minutes of peace");
+    assert_eq!(pair.0[0].offences() + pair.0[1].offences(), 0);
+}
+
+#[test]
+fn a_forked_log_is_left_alone() {
+    let mut pair = Pair::new();
+    let (mut ours, mut theirs) = (author(1, 2), author(1, 2));
+    ours.append("left", "1.0.0");
+    theirs.append("right", "1.0.0").append("right", "1.0.1");
+    pair.give(0, &ours, 3);
+    pair.give(1, &theirs, 4);
+    pair.connect();
+    let asked = pair.run(Duration::from_secs(3600));
+    assert!(asked < 400, "{asked}");
+    assert_eq!(pair.0[0].catalog.len(), 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_two_catalogues_become_one(held in proptest::collection::vec((0usize..6, 0usize..6), 1..7)) {
+        let mut pair = Pair::new();
+        let authors: Vec<_> = (0..).zip(&held).map(|(seed, (a, b))| author(seed, *a.max(b))).collect();
+        for (author, (a, b)) in authors.iter().zip(&held) {
+            pair.give(0, author, *a);
+            pair.give(1, author, *b);
+        }
+        pair.connect();
+        pair.run(Duration::from_secs(10));
+        let [a, b] = [0, 1].map(|at| pair.0[at].states());
+        prop_assert_eq!(&a, &b);
+        let wanted = held.iter().map(|(a, b)| *a.max(b)).sum::<usize>();
+        prop_assert_eq!(pair.0[0].catalog.len(), wanted);
+        prop_assert_eq!(pair.0[0].offences() + pair.0[1].offences(), 0);
+        prop_assert_eq!(pair.0[0].sync.load(), (0, 0, 0));
+    }
+}
