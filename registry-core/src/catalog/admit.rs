@@ -73,7 +73,7 @@ impl Catalog {
         let open = |announcement: Announcement| {
             let record = HeadRecord::open(&announcement.record)?;
             let before = record.0.head.length.checked_sub(announcement.statements.len() as u64);
-            self.open_run(cx, record, before.ok_or(StatementError::Link)?, &announcement.statements)
+            self.open_run(record, before.ok_or(StatementError::Link)?, &announcement.statements)
         };
         let run = Announcement::decode(&data).and_then(open);
         self.submit(cx, source, Reply::Announcement(ticket), run);
@@ -91,28 +91,31 @@ impl Catalog {
         entries: Vec<Bytes>,
     ) {
         let entries = entries.get(..MAX_RUN).unwrap_or(&entries);
-        let run = HeadRecord::open(&record).and_then(|record| self.open_run(cx, record, from, entries));
+        let run = HeadRecord::open(&record).and_then(|record| self.open_run(record, from, entries));
         self.submit(cx, source, Reply::Entries(ticket), run);
     }
 
     /// A head record found in the DHT (its validator has accepted it): may raise `Behind`.
     pub(crate) fn handle_head_record(&mut self, cx: &mut Cx<'_>, record: Bytes) {
-        let Ok((record, _)) = HeadRecord::open(&record) else { return };
-        if record.head.network == cx.config.network {
-            let run = Run { record, entries: Vec::new() };
+        if let Some(run) = self.open_record(&record) {
             self.place(cx, Submission { run, source: None, reply: Reply::None });
         }
     }
 
+    /// A record alone, of this network; its signatures hold.
+    pub(super) fn open_record(&self, record: &Bytes) -> Option<Run> {
+        let (record, _) = HeadRecord::open(record).ok().filter(|(record, _)| record.head.network == self.network)?;
+        Some(Run { record, entries: Vec::new() })
+    }
+
     fn open_run(
         &self,
-        cx: &Cx<'_>,
         record: (HeadRecord, Checks),
         from: u64,
         statements: &[Bytes],
     ) -> Result<(Run, Checks), StatementError> {
         let log = self.logs.get(&record.0.head.publisher);
-        Run::open(&cx.config.network, record, log, from, statements)
+        Run::open(&self.network, record, log, from, statements)
     }
 
     fn submit(&mut self, cx: &mut Cx<'_>, source: PeerIx, reply: Reply, run: Result<(Run, Checks), StatementError>) {
@@ -129,7 +132,7 @@ impl Catalog {
     }
 
     /// Could the run change anything here?
-    fn is_news(&self, run: &Run) -> bool {
+    pub(super) fn is_news(&self, run: &Run) -> bool {
         self.logs.get(&run.publisher()).is_none_or(|log| {
             let higher = run.record.rank() > log.record.rank();
             log.conflict.is_none() && (!run.entries.is_empty() || higher || log.contradicts(&run.record).is_some())
@@ -198,10 +201,16 @@ impl Catalog {
         if !self.is_news(&run) {
             return self.judge(reply, Verdict::Ignore);
         }
-        let unknown = Log::new(run.record.clone());
-        let log = log.unwrap_or(&unknown);
+        let unknown;
+        let log = match log {
+            Some(log) => log,
+            None => {
+                unknown = Log::new(run.record.clone());
+                &unknown
+            }
+        };
         let have = log.len();
-        if !self.within_quotas(cx, &run, have) {
+        if !self.within_quotas(&run) {
             return self.judge(reply, Verdict::Ignore);
         }
         match log.check(&run).and_then(|()| self.check_versions(&run)) {
@@ -250,8 +259,9 @@ impl Catalog {
 
     /// Refusal by quota is this node's own affair: nobody is blamed. Bytes on their way to the store are not counted;
     /// `MAX_PENDING_BYTES` bounds them.
-    fn within_quotas(&self, cx: &Cx<'_>, run: &Run, have: u64) -> bool {
-        let limits = &cx.config.catalog;
+    pub(super) fn within_quotas(&self, run: &Run) -> bool {
+        let limits = &self.limits;
+        let have = self.logs.get(&run.publisher()).map_or(0, Log::len);
         let known = self.logs.contains_key(&run.publisher());
         let coming = self.busy.keys().filter(|publisher| !self.logs.contains_key(publisher)).count();
         let publishers = known || self.logs.len() + coming < limits.max_publishers;

@@ -23,6 +23,7 @@ mod tests;
 pub mod version;
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Bound;
@@ -35,6 +36,7 @@ use crate::catalog::log::{Conflict, Entry, Log, Run};
 use crate::catalog::packages::Packages;
 use crate::catalog::publish::Own;
 use crate::catalog::record::HeadRecord;
+use crate::config::CatalogConfig;
 use crate::cx::Cx;
 use crate::event::OpError;
 use crate::id::{Digest, JobId, OpId, PeerIx, PublisherId, StoreId};
@@ -81,6 +83,8 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Catalog {
     events: VecDeque<CatalogEvent>,
+    network: String,
+    limits: CatalogConfig,
     logs: BTreeMap<PublisherId, Log>,
     packages: Packages,
     /// Bytes of records and statements in `logs`.
@@ -99,6 +103,8 @@ impl Catalog {
     pub(crate) fn new(cx: &mut Cx<'_>) -> Self {
         Self {
             events: VecDeque::new(),
+            network: cx.config.network.clone(),
+            limits: cx.config.catalog.clone(),
             logs: BTreeMap::new(),
             packages: Packages::default(),
             bytes: 0,
@@ -122,14 +128,14 @@ impl Catalog {
                     log.conflict = Some(conflict);
                 }
             }
-            (Table::Log, _) => self.recover_entry(cx, publisher, rest, &row.value),
+            (Table::Log, _) => self.recover_entry(publisher, rest, &row.value),
             (Table::Meta | Table::Content | Table::Fetch | Table::PeerAddrs | Table::Ban, _) => {}
         }
     }
 
     fn recover_record(&mut self, cx: &Cx<'_>, publisher: PublisherId, value: &Bytes) {
         let record = HeadRecord::open(value).ok().map(|(record, _)| record);
-        let fits = |record: &HeadRecord| record.head.publisher == publisher && record.head.network == cx.config.network;
+        let fits = |record: &HeadRecord| record.head.publisher == publisher && record.head.network == self.network;
         if let Some(record) = record.filter(fits) {
             self.raise_floor(publisher, record.head.length);
             self.bytes = self.bytes.saturating_add(record.bytes.len());
@@ -138,12 +144,12 @@ impl Catalog {
         }
     }
 
-    fn recover_entry(&mut self, cx: &Cx<'_>, publisher: PublisherId, position: &[u8], value: &Bytes) {
+    fn recover_entry(&mut self, publisher: PublisherId, position: &[u8], value: &Bytes) {
         let position = position.try_into().map_or(0, u64::from_be_bytes);
         self.raise_floor(publisher, position.saturating_add(1));
         let Some(log) = self.logs.get_mut(&publisher) else { return };
         let record = (log.record.clone(), Vec::new());
-        let run = Run::open(&cx.config.network, record, Some(log), position, core::slice::from_ref(value));
+        let run = Run::open(&self.network, record, Some(log), position, core::slice::from_ref(value));
         let Some(run) = run.ok().map(|(run, _)| run).filter(|run| log.check(run).is_ok()) else { return };
         for entry in run.entries {
             self.bytes = self.bytes.saturating_add(entry.envelope.len());
@@ -199,11 +205,12 @@ impl Catalog {
         self.logs.get(&publisher).map(|log| log.record.bytes.clone())
     }
 
-    /// Does a valid head record say that the publisher's log is longer than what is held here?
+    /// Does a valid head record promise statements that this node lacks and would take? Then `handle_head_record` raises
+    /// `Behind`.
     pub(crate) fn is_behind(&self, publisher: PublisherId, record: &Bytes) -> bool {
-        let have = self.logs.get(&publisher).map_or(0, Log::len);
-        HeadRecord::open(record)
-            .is_ok_and(|(record, _)| record.head.publisher == publisher && record.head.length > have)
+        let run = self.open_record(record).filter(|run| run.publisher() == publisher);
+        let longer = |run: &Run| run.record.head.length > self.logs.get(&publisher).map_or(0, Log::len);
+        run.is_some_and(|run| longer(&run) && self.is_news(&run) && self.within_quotas(&run))
     }
 
     /// All releases, in ascending order of publisher and position.

@@ -2,7 +2,6 @@
 //! Until the commit is answered nothing signed has left the node, so a crash leaves either nothing or a whole entry.
 
 use alloc::collections::VecDeque;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -40,7 +39,6 @@ const RENEWAL_RETRY: Duration = Duration::from_secs(3600);
 pub(super) struct Own {
     local: LocalPublisher,
     inception: Inception,
-    network: String,
     /// The first one is being made when there is a draft or a commit of it.
     queue: VecDeque<(OpId, NewRelease)>,
     draft: Option<Draft>,
@@ -92,7 +90,6 @@ impl Own {
         (id == local.id && inception.threshold == 1 && has_key).then(|| Self {
             local,
             inception,
-            network: cx.config.network.clone(),
             queue: VecDeque::new(),
             draft: None,
             floor: 0,
@@ -101,11 +98,11 @@ impl Own {
     }
 
     /// The encoded size of a release at the end of the longest log.
-    fn size(&self, new: &NewRelease) -> usize {
+    fn size(&self, network: &str, new: &NewRelease) -> usize {
         let end =
             Release { publisher: self.local.id, position: u64::MAX, previous: self.local.id.0, meta: new.clone() };
         let signatures = vec![(self.local.key_index, Bytes::from_static(&[0; SIGNATURE_LEN]))];
-        Envelope { body: end.to_body(&self.network), signatures }.encode().len()
+        Envelope { body: end.to_body(network), signatures }.encode().len()
     }
 
     fn head(&self, cx: &Cx<'_>, previous: Option<&Head>, length: u64, tip: Digest, root: Digest) -> Head {
@@ -113,7 +110,7 @@ impl Own {
         let later = previous.map_or(0, |head| head.time.as_secs().saturating_add(1));
         let time = UnixTime::from_secs(cx.unix.as_secs().max(later));
         let expiry = time + Duration::from_secs(ttl);
-        Head { network: self.network.clone(), publisher: self.local.id, length, tip, root, time, expiry }
+        Head { network: cx.config.network.clone(), publisher: self.local.id, length, tip, root, time, expiry }
     }
 }
 
@@ -125,7 +122,7 @@ impl Catalog {
             return Err(CommandError::Busy);
         }
         new.validate()?;
-        if own.size(new) > MAX_STATEMENT {
+        if own.size(&self.network, new) > MAX_STATEMENT {
             let reason = alloc::format!("together longer than {MAX_STATEMENT} bytes");
             return Err(CommandError::Invalid { field: "release", reason });
         }
@@ -156,10 +153,9 @@ impl Catalog {
             let Some((op, new)) = own.queue.front() else { return };
             let (op, new) = (*op, new.clone());
             let log = self.logs.get(&own.local.id);
-            let length = log.map_or(0, Log::len);
             let refused = match log {
                 Some(log) if log.conflict.is_some() => Some(OpError::Refused(Refusal::Forked)),
-                _ if length < own.floor => Some(OpError::Refused(Refusal::LogUnsynced)),
+                _ if log.map_or(0, Log::len) < own.floor => Some(OpError::Refused(Refusal::LogUnsynced)),
                 _ if self.packages.find(own.local.id, &new.name, &new.version.text).is_some() => {
                     Some(OpError::AlreadyPublished)
                 }
@@ -181,7 +177,7 @@ impl Catalog {
         };
         let release = new.map(|(op, meta)| {
             let release = Release { publisher: own.local.id, position: length, previous: tip, meta };
-            let body = Signing::start(cx, Domain::Statement, release.to_body(&own.network));
+            let body = Signing::start(cx, Domain::Statement, release.to_body(&self.network));
             let info = Arc::new(ReleaseInfo { statement: Digest::of(&body.body), release });
             Statement { op, body, info }
         });

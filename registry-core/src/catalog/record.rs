@@ -1,8 +1,8 @@
 //! The head record: what the DHT holds under `/wharf/<publisher id>` (architecture.md section 6).
 //!
 //! The DAG-CBOR list `[inception, rotations, head]`: two encoded envelopes as byte strings, and between them the list of
-//! rotations of keys, which is empty as long as rotation is no kind of statement. A record can be checked alone; of two
-//! valid ones the [higher ranked](RecordCheck::rank) wins on every node.
+//! rotations of keys. This version knows no rotations and takes a record with some for one of a later version. A record
+//! can be checked alone; of two valid ones the [higher ranked](RecordCheck::rank) wins on every node.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -20,7 +20,10 @@ use crate::time::UnixTime;
 /// Bytes of an encoded record.
 pub const MAX_RECORD: usize = 10 * 1024;
 
-type Encoded<'a> = (&'a serde_bytes::Bytes, List<&'a serde_bytes::Bytes, 0>, &'a serde_bytes::Bytes);
+/// Rotations a later version may list.
+const MAX_ROTATIONS: usize = 16;
+
+type Encoded<'a> = (&'a serde_bytes::Bytes, List<&'a serde_bytes::Bytes, MAX_ROTATIONS>, &'a serde_bytes::Bytes);
 
 /// A parsed record.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,7 +47,10 @@ impl HeadRecord {
         if bytes.len() > MAX_RECORD {
             return Err(StatementError::TooLong);
         }
-        let (inception, _, head): Encoded<'_> = cbor::decode(bytes)?;
+        let (inception, rotations, head): Encoded<'_> = cbor::decode(bytes)?;
+        if !rotations.is_empty() {
+            return Err(StatementError::Kind);
+        }
         let (publisher, inception, mut checks) = inception::open(&bytes.slice_ref(inception))?;
         let envelope = Envelope::decode(&bytes.slice_ref(head), MAX_HEAD)?;
         let head = Head::from_body(&envelope.body)?;

@@ -188,7 +188,7 @@ fn a_log_with_a_lost_row_takes_no_release_until_it_is_whole_again() {
 }
 
 #[test]
-fn an_altered_row_is_dropped() {
+fn an_altered_row_breaks_nothing() {
     let mut host = Host::new(1);
     host.publish(1, release("a", "1.0.0"));
     host.publish(2, release("a", "1.1.0"));
