@@ -16,11 +16,11 @@ use crate::time::{Duration, Instant};
 use crate::wire::Message;
 use crate::wire::kad::{KadKind, KadMessage, KadPeer};
 
-/// Queries running at once; the rest waits its turn.
-const MAX_RUNNING: usize = 64;
+/// Queries running at once; the rest waits its turn. So many times α dials fit into the peer book's queue.
+const MAX_RUNNING: usize = 16;
 
 /// Of these, refresh and republish may have so many.
-const MAX_BACKGROUND: usize = 8;
+const MAX_BACKGROUND: usize = 4;
 
 /// Queries waiting. One more ends at once without result.
 const MAX_WAITING: usize = 1024;

@@ -516,7 +516,8 @@ impl Peers {
             return send(out, id, message);
         }
         if !self.try_dial(now, config, out, peer) {
-            return self.fail(message, RequestError::Unreachable);
+            let congested = self.is_reachable(now, peer);
+            return self.fail(message, if congested { RequestError::Overloaded } else { RequestError::Unreachable });
         }
         if let Err(message) = self.waiting.push(now, peer, message) {
             self.fail(message, RequestError::Overloaded);

@@ -150,6 +150,9 @@ fn dials_in_flight_and_queued_are_bounded_and_all_requests_end() {
     assert_eq!(started.len(), dial::MAX_IN_FLIGHT);
     let mut ended: Vec<_> = world.peer_events();
     assert_eq!(ended.len(), 400 - dial::MAX_IN_FLIGHT - dial::MAX_QUEUED);
+    let overloaded =
+        |event: &PeerEvent| matches!(event, PeerEvent::RequestFailed { why: RequestError::Overloaded, .. });
+    assert!(ended.iter().all(overloaded), "that this node is busy says nothing of the peers");
     let mut open = started;
     while let Some((dial, ..)) = open.pop() {
         world.dial_failed(dial);

@@ -205,10 +205,10 @@ fn queries_beyond_the_limit_wait_and_all_end() {
         script.kad.find_closest(&mut script.world.cx(), Bytes::copy_from_slice(&n.to_be_bytes()));
     }
     let mut ended = script.events().len();
-    assert!(ended >= 3_000 - 1_024 - 64, "what does not fit ends at once: {ended}");
+    assert!(ended >= 3_000 - 1_024 - 16, "what does not fit ends at once: {ended}");
     while ended < 3_000 {
         let asked = script.done().asked;
-        assert!(!asked.is_empty() && asked.len() <= 65, "{}", asked.len());
+        assert!(!asked.is_empty() && asked.len() <= 17, "{}", asked.len());
         asked.iter().for_each(|asked| script.answer(asked, |_| {}));
         ended += script.events().len();
     }
