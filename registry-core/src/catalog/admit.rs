@@ -127,15 +127,21 @@ impl Catalog {
         if !self.is_news(&run) || !self.has_room(source, run.size()) {
             return self.judge(reply, Verdict::Ignore);
         }
+        let submission = Submission { run, source: Some(source), reply };
+        if checks.is_empty() {
+            return self.place(cx, submission);
+        }
         let job = cx.verify(Owner::Catalog, checks);
-        self.verifying.insert(job, Submission { run, source: Some(source), reply });
+        self.verifying.insert(job, submission);
     }
 
     /// Could the run change anything here?
     pub(super) fn is_news(&self, run: &Run) -> bool {
         self.logs.get(&run.publisher()).is_none_or(|log| {
-            let higher = run.record.rank() > log.record.rank();
-            log.conflict.is_none() && (!run.entries.is_empty() || higher || log.contradicts(&run.record).is_some())
+            let longer = run.record.head.length > log.len();
+            let newer = run.record.rank() > log.record.rank();
+            let contradicts = log.contradicts(&run.record).is_some();
+            log.conflict.is_none() && (!run.entries.is_empty() || longer || newer || contradicts)
         })
     }
 
@@ -219,15 +225,13 @@ impl Catalog {
                 self.judge(reply, Verdict::Ignore);
             }
             Err(Unfit::Gap) => {
-                let want = run.record.head.length;
-                self.events.push_back(CatalogEvent::Behind { publisher, want, source });
+                self.tell_behind(&run, source, reply);
                 self.park(cx, run, source);
                 let forwardable = matches!(reply, Reply::Announcement(_));
                 self.judge(reply, if forwardable { Verdict::Accept } else { Verdict::Ignore });
             }
             Ok(()) if run.entries.is_empty() && run.record.head.length > have => {
-                let want = run.record.head.length;
-                self.events.push_back(CatalogEvent::Behind { publisher, want, source });
+                self.tell_behind(&run, source, reply);
                 self.judge(reply, Verdict::Ignore);
             }
             Ok(()) => {
@@ -370,6 +374,14 @@ impl Catalog {
         let have = self.logs.get(&publisher).map_or(0, Log::len);
         let key = *self.parked.range((publisher, 0)..=(publisher, have)).next()?.0;
         self.parked.remove(&key)
+    }
+
+    /// Sync, which gives entries, knows by itself.
+    fn tell_behind(&mut self, run: &Run, source: Option<PeerIx>, reply: Reply) {
+        if !matches!(reply, Reply::Entries(_)) {
+            let (publisher, want) = (run.publisher(), run.record.head.length);
+            self.events.push_back(CatalogEvent::Behind { publisher, want, source });
+        }
     }
 
     fn judge(&mut self, reply: Reply, verdict: Verdict) {

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::catalog::release::{Name, ReleaseInfo, UpdateKind};
+use crate::catalog::release::{Name, NewRelease, ReleaseInfo, UpdateKind};
 use crate::catalog::spec::PackageSpec;
 use crate::catalog::version;
 use crate::id::{Digest, PublisherId};
@@ -30,6 +30,11 @@ impl Packages {
 
     pub(crate) fn find(&self, publisher: PublisherId, name: &Name, version: &str) -> Option<&Arc<ReleaseInfo>> {
         self.versions(publisher, name).iter().find(|release| *release.release.meta.version.text == *version)
+    }
+
+    /// Has the publisher released this name and version, whatever else is in it?
+    pub(crate) fn holds(&self, publisher: PublisherId, new: &NewRelease) -> bool {
+        self.find(publisher, &new.name, &new.version.text).is_some()
     }
 
     /// See [`PackageSpec`].

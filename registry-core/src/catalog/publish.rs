@@ -126,12 +126,9 @@ impl Catalog {
             let reason = alloc::format!("together longer than {MAX_STATEMENT} bytes");
             return Err(CommandError::Invalid { field: "release", reason });
         }
-        let queued = own.queue.iter().any(|(_, other)| same_version(other, new));
-        if queued || self.is_published(own, new) { Err(CommandError::AlreadyPublished) } else { Ok(()) }
-    }
-
-    fn is_published(&self, own: &Own, new: &NewRelease) -> bool {
-        self.packages.find(own.local.id, &new.name, &new.version.text).is_some()
+        let same = |(_, other): &(OpId, NewRelease)| other.name == new.name && other.version.text == new.version.text;
+        let taken = own.queue.iter().any(same) || self.packages.holds(own.local.id, new);
+        if taken { Err(CommandError::AlreadyPublished) } else { Ok(()) }
     }
 
     /// Starts an own release: sign the statement and the head, commit both, then `Announce`.
@@ -150,18 +147,17 @@ impl Catalog {
             if self.busy.contains_key(&own.local.id) {
                 return;
             }
-            let Some((op, new)) = own.queue.front() else { return };
-            let (op, new) = (*op, new.clone());
+            let Some((op, new)) = own.queue.front().cloned() else { return };
             let log = self.logs.get(&own.local.id);
-            let refused = match log {
-                Some(log) if log.conflict.is_some() => Some(OpError::Refused(Refusal::Forked)),
-                _ if log.map_or(0, Log::len) < own.floor => Some(OpError::Refused(Refusal::LogUnsynced)),
-                _ if self.packages.find(own.local.id, &new.name, &new.version.text).is_some() => {
-                    Some(OpError::AlreadyPublished)
-                }
-                _ => None,
+            let error = if log.is_some_and(|log| log.conflict.is_some()) {
+                OpError::Refused(Refusal::Forked)
+            } else if log.map_or(0, Log::len) < own.floor {
+                OpError::Refused(Refusal::LogUnsynced)
+            } else if self.packages.holds(own.local.id, &new) {
+                OpError::AlreadyPublished
+            } else {
+                return self.draft(cx, Some((op, new)));
             };
-            let Some(error) = refused else { return self.draft(cx, Some((op, new))) };
             own.queue.pop_front();
             self.events.push_back(CatalogEvent::PublishFailed { op, error });
         }
@@ -313,8 +309,4 @@ fn until_renewal(head: &Head, now: UnixTime) -> Duration {
     let life = head.expiry.as_micros().saturating_sub(head.time.as_micros());
     let due = head.expiry.as_micros().saturating_sub(life / 3);
     Duration::from_micros(due.saturating_sub(now.as_micros()))
-}
-
-fn same_version(a: &NewRelease, b: &NewRelease) -> bool {
-    a.name == b.name && a.version.text == b.version.text
 }
