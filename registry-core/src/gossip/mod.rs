@@ -162,7 +162,7 @@ impl Gossip {
         self.draft(cx, op, topic, data)
     }
 
-    /// A connected peer speaks pubsub.
+    /// A connected peer speaks pubsub, or now another version of it.
     pub(crate) fn handle_peer_up(&mut self, cx: &mut Cx<'_>, peer: PeerIx, version: GossipVersion, outbound: bool) {
         let state = self.peers.entry(peer).or_insert_with(|| PeerState::new(outbound));
         (state.version, state.outbound) = (version, outbound);
@@ -219,8 +219,8 @@ impl Gossip {
         }
     }
 
-    /// The application's judgement of a delivered message (G11): `Accept` passes it on, `Reject` charges those who sent
-    /// it, `Ignore` does neither.
+    /// The application's judgement of a delivered message (G11): `Accept` passes it on, `Ignore` does not. On `Reject` the
+    /// application has charged the source; whoever else sent the same bytes is charged here.
     pub(crate) fn handle_verdict(&mut self, cx: &mut Cx<'_>, ticket: u64, verdict: Verdict) {
         self.judged(cx, ticket, verdict);
         self.finish(cx);

@@ -247,7 +247,7 @@ impl Gossip {
             }
             Verdict::Reject => {
                 let Some(copy) = self.pending.current(&key).cloned() else { return };
-                self.refuse(cx, key, &copy, Offence::Protocol(Protocol::Gossip));
+                self.refuse(cx, key, &copy, Offence::BadStatement);
             }
         }
     }
@@ -255,8 +255,9 @@ impl Gossip {
     /// The copy being judged is bad: its holders pay, and another copy or another advertiser gets its chance.
     fn refuse(&mut self, cx: &mut Cx<'_>, key: Digest, copy: &Copy, offence: Offence) {
         self.refused.insert(cx.now, Digest::of(&copy.msg.raw));
+        let signed = offence != Offence::BadSignature;
         // Another copy under a content id has the same data, so the same verdict; only its signature could differ.
-        let hopeless = copy.id.is_content() && offence != Offence::BadSignature;
+        let hopeless = signed && copy.id.is_content();
         if hopeless {
             self.pending.take(&key);
             self.settle(&key);
@@ -266,7 +267,8 @@ impl Gossip {
             let moves = self.wants.refused(cx.now, key);
             self.pursue(moves);
         }
-        for holder in &copy.holders {
+        // The application has charged the source of what it rejects.
+        for holder in copy.holders.iter().skip(usize::from(signed)) {
             cx.charge(*holder, offence);
         }
     }

@@ -193,9 +193,13 @@ impl Node {
                 self.announcer.hurry();
             }
         }
-        if let (None, Some(version)) = (was.gossip, now.gossip) {
-            let outbound = self.peers.side(peer) == Some(crate::input::Side::Dialer);
-            self.gossip.handle_peer_up(cx!(self, gossip), peer, version, outbound);
+        match now.gossip {
+            _ if now.gossip == was.gossip => {}
+            Some(version) => {
+                let outbound = self.peers.side(peer) == Some(crate::input::Side::Dialer);
+                self.gossip.handle_peer_up(cx!(self, gossip), peer, version, outbound);
+            }
+            None => self.gossip.handle_peer_down(cx!(self, gossip), peer),
         }
         if now.bitswap && !was.bitswap {
             self.exchange.handle_peer_up(cx!(self, exchange), peer);

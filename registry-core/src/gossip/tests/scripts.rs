@@ -14,7 +14,9 @@ use crate::event::OpError;
 use crate::gossip::publish::RESERVE;
 use crate::id::OpId;
 use crate::input::{GossipVersion, Row, Side, StoreError, StoreResult};
+use crate::peers::Offence;
 use crate::time::Duration;
+use crate::wire::Protocol;
 use crate::wire::gossip::Control;
 
 #[test]
@@ -280,18 +282,31 @@ fn verdicts_decide_what_happens_to_a_message() {
     bench.run(SECOND);
     bench.taken();
     let [first, second, _] = bench.mesh("a")[..] else { panic!("three") };
-    for (seqno, verdict, copies, offences) in
-        [(1, Verdict::Accept, 2, 0), (2, Verdict::Ignore, 0, 0), (3, Verdict::Reject, 0, 1)]
-    {
+    for (seqno, verdict, copies) in [(1, Verdict::Accept, 2), (2, Verdict::Ignore, 0), (3, Verdict::Reject, 0)] {
         bench.verdict = Some(verdict);
         let msg = message(99, seqno, "a", b"x");
         bench.receive(first, one(&msg));
         assert_eq!(bench.taken_by(publishes).len(), copies);
-        assert_eq!(bench.offences.len(), offences);
+        assert!(bench.offences.is_empty(), "the application charges the source");
         bench.receive(second, publish(&[msg]));
         assert_eq!(bench.delivered.len() as u64, seqno, "delivered once");
     }
-    assert_eq!(bench.offences.len(), 2, "who repeats refused bytes pays too");
+    let repeated = Offence::Protocol(Protocol::Gossip);
+    assert_eq!(bench.offences, [(bench.id(second), repeated)], "who repeats refused bytes pays");
+}
+
+#[test]
+fn all_who_sent_a_rejected_message_pay() {
+    let (mut bench, peers) = Bench::joined("/wharf/a", 4);
+    bench.verdict = None;
+    let msg = message(99, 1, "/wharf/a", b"x");
+    peers[..3].iter().for_each(|peer| bench.receive(*peer, one(&msg)));
+    // Another copy of the same content has no better chance.
+    bench.receive(peers[3], one(&message(98, 1, "/wharf/a", b"x")));
+    bench.judge(bench.delivered[0].0, Verdict::Reject);
+    let charged: Vec<_> = peers[1..3].iter().map(|peer| (bench.id(*peer), Offence::BadStatement)).collect();
+    assert_eq!(bench.offences, charged);
+    assert_eq!(bench.delivered.len(), 1);
 }
 
 #[test]
