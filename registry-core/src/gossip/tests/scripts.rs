@@ -51,6 +51,19 @@ fn a_mesh_forms_at_the_next_heartbeat_and_is_repaired() {
 }
 
 #[test]
+fn a_heartbeat_that_is_due_stays_due_while_inputs_come_first() {
+    let (mut bench, _) = Bench::joined("a", 1);
+    let due = bench.gossip.next_deadline().unwrap();
+    for n in 1..10 {
+        bench.world.advance(SECOND);
+        bench.subscriber(n, Side::Dialer, "a");
+        assert_eq!(bench.gossip.next_deadline(), Some(due));
+    }
+    bench.run(Duration::ZERO);
+    assert_eq!(bench.mesh("a").len(), 6);
+}
+
+#[test]
 fn the_mesh_keeps_outbound_connections() {
     let mut bench = Bench::new();
     bench.subscribe("a");
@@ -260,8 +273,8 @@ fn idontwant_is_honoured_for_three_heartbeats_and_cancels_an_iwant() {
     let (mut bench, _) = Bench::joined("a", 3);
     bench.run(SECOND);
     let [first, second, third] = bench.mesh("a")[..] else { panic!("three") };
-    let (msg, late) = (message(99, 1, "a", b"x"), message(99, 2, "a", b"y"));
-    bench.receive(second, idontwant(vec![id_of(&msg), id_of(&late)]));
+    let [msg, last, late] = [1, 2, 3].map(|seqno| message(99, seqno, "a", b"x"));
+    bench.receive(second, idontwant(vec![id_of(&msg), id_of(&last), id_of(&late)]));
     bench.taken();
     bench.receive(first, one(&msg));
     assert_eq!(bench.taken_by(publishes), [bench.id(third)]);
@@ -270,9 +283,13 @@ fn idontwant_is_honoured_for_three_heartbeats_and_cancels_an_iwant() {
     let both = Control { iwant: vec![id_of(&msg)], idontwant: vec![id_of(&msg)], ..Control::default() };
     bench.receive(third, control(both));
     assert!(bench.taken().is_empty());
-    bench.run(SECOND * 4);
+    bench.run(SECOND * 3);
     bench.taken();
-    bench.receive(first, publish(&[late]));
+    bench.receive(first, one(&last));
+    assert_eq!(bench.taken_by(publishes), [bench.id(third)]);
+    bench.run(SECOND);
+    bench.taken();
+    bench.receive(first, one(&late));
     assert_eq!(bench.taken_by(publishes).len(), 2);
 }
 
