@@ -265,6 +265,7 @@ impl Client {
         for root in &roots {
             self.assign(cx, *root);
         }
+        debug_assert!(self.in_flight == 0 || !self.wanted.is_empty(), "bytes in flight of no block");
         for (peer, wants) in core::mem::take(&mut self.outgoing) {
             cx.send(peer, BitswapMessage { wants, ..BitswapMessage::default() }, SendClass::Control);
         }

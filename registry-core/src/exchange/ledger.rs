@@ -330,6 +330,7 @@ impl Server {
             self.reads += 1;
             self.last = Some(peer);
         }
+        debug_assert_eq!(self.entries, self.ledgers.values().map(|ledger| ledger.wants.len()).sum::<usize>());
         self.ledgers.retain(|peer, ledger| {
             ledger.backlog.drain(cx.now);
             if ledger.is_idle() {

@@ -26,6 +26,8 @@ const MAX_REST: Duration = Duration::from_secs(30);
 const MAX_DOUBLINGS: u32 = 5;
 /// Blocks asked for once that may still come although they are no longer waited for.
 const MAX_SPARE: usize = 64;
+/// Copies of one such block.
+const MAX_COPIES: usize = 2;
 /// A rate is measured over at least this.
 const METER: Duration = Duration::from_millis(100);
 
@@ -158,6 +160,9 @@ impl Link {
 
     /// Lets one more copy of the block come.
     pub(super) fn forgive(&mut self, id: BlockId) {
+        if self.spare.iter().filter(|spare| **spare == id).count() >= MAX_COPIES {
+            return;
+        }
         if self.spare.len() == MAX_SPARE {
             self.spare.pop_front();
         }

@@ -35,6 +35,7 @@ use crate::action::{Action, DisconnectReason, SendClass};
 use crate::config::{Config, PeersConfig};
 use crate::cx::Outbox;
 use crate::event::Event;
+use crate::exchange::rank;
 use crate::id::{DialId, Owner, PeerId, PeerIx, RequestId};
 use crate::input::{DialError, Identity, ProtocolSet, RequestError, Side};
 use crate::rng::{Rng, Seed};
@@ -441,6 +442,7 @@ impl Peers {
                 agent: conn.agent.clone(),
                 protocols: conn.protocols,
                 verified_bytes: history.map_or(0, |history| history.observed.verified_bytes),
+                score: rank::score(&self.observed(*peer)),
                 offences: history.map_or(0, |history| history.score.points(now, config.peers.offence_half_life)),
             })
         };
@@ -721,6 +723,8 @@ pub struct PeerView {
     pub protocols: ProtocolSet,
     /// Verified bytes received from it.
     pub verified_bytes: u64,
+    /// How it ranks as a provider, and why.
+    pub score: rank::Score,
     /// Misbehaviour points.
     pub offences: u32,
 }

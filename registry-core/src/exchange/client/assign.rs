@@ -134,10 +134,13 @@ impl Client {
                 fetch.queue.remove(&(seq, id));
             }
         }
-        let link = self.links.entry(peer).or_insert_with(|| Link::new(cx.now, &cx.config.exchange));
-        link.ask(cx.now, id, len);
+        self.link(cx, peer).ask(cx.now, id, len);
         self.push_want(peer, id, WantKind::Block, priority(seq));
         self.arm(cx, peer);
+    }
+
+    pub(super) fn link(&mut self, cx: &Cx<'_>, peer: PeerIx) -> &mut Link {
+        self.links.entry(peer).or_insert_with(|| Link::new(cx.now, &cx.config.exchange))
     }
 
     /// Sets the clock for a peer's next answer, and for the end of its rest.

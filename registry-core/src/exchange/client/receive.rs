@@ -154,6 +154,9 @@ impl Client {
         for (root, _) in &wanted.places {
             if let Some(fetch) = self.fetches.get_mut(root) {
                 fetch.queue.remove(&(seq, id));
+                if let Some(standing @ Standing::Asked) = fetch.providers.get_mut(&peer) {
+                    *standing = Standing::Has;
+                }
             }
         }
         let op = cx.store(Owner::Exchange, StoreRequest::PutBlock { digest: id.digest, data });

@@ -131,6 +131,8 @@ impl Client {
             Some(Standing::Has | Standing::Barred) | None => return,
         }
         fetch.providers.insert(peer, Standing::Asked);
+        // Some implementations answer with the block itself when it is short.
+        self.link(cx, peer).forgive(root);
         self.push_want(peer, root, WantKind::Have, 1);
     }
 
@@ -145,6 +147,7 @@ impl Client {
             u32::try_from(fetch.providers.values().filter(|standing| wanted(standing)).count()).unwrap_or(u32::MAX)
         };
         let error = match count(&|standing| *standing == Standing::Has) {
+            0 if self.up.is_empty() => OpError::NoPeers,
             0 => OpError::NoProviders,
             _ => {
                 let answered = fetch.sources.len() + count(&|standing| *standing == Standing::Lacks) as usize;

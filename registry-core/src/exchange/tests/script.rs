@@ -305,7 +305,7 @@ fn what_is_in_the_store_is_not_fetched_again() {
 #[test]
 fn memory_in_flight_is_bounded_whatever_the_providers_could_take() {
     let mut script = Script::new(8);
-    let (tree, blocks) = file(60 * CHUNK, 1);
+    let (tree, blocks) = file(40 * CHUNK, 1);
     script.fetch(1, tree.id);
     script.has(false);
     script.store(StoreResult::Done);
