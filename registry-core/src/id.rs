@@ -328,10 +328,10 @@ owned_id! {
     /// A request this node sent; its answer or failure carries the same id.
     RequestId
 }
-owned_id! {
-    /// A dial this node asked for.
-    DialId
-}
+/// A dial this node asked for; only the peer book dials.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DialId(pub u64);
+
 owned_id! {
     /// A signature check, a signing or a hashing given to the shell's workers.
     JobId

@@ -6,12 +6,14 @@
 //! | `addr` | address classes and policy, one peer's bounded list |
 //! | `dial` | dials in flight and queued, messages that wait for them, bootstrap addresses, back-off |
 //! | `score` | points per offence, bans |
+//! | `outbound` | dialling, and sending to whom is not connected yet |
 //! | `policy` | how many connections: dialling when there are too few, trimming when there are too many |
 //! | `persist` | rows of addresses and bans |
 
 mod addr;
 mod book;
 mod dial;
+mod outbound;
 mod persist;
 mod policy;
 mod score;
@@ -25,22 +27,23 @@ use alloc::vec::Vec;
 
 use multiaddr::Multiaddr;
 
-use self::addr::{AddrClass, acceptable, split_peer, strip_peer};
-use self::book::{Book, Conn, DialState, Entry};
-use self::dial::{Bootstraps, Dialer, Target, Waiting, WaitingRoom, backoff};
+use self::addr::{AddrClass, acceptable, strip_peer};
+use self::book::{Book, Conn, DialState};
+use self::dial::{Bootstraps, Dialer, WaitingRoom};
+use self::outbound::note_failure;
 use self::persist::Persist;
 use self::policy::Policy;
 use self::score::Bans;
-use crate::action::{Action, DisconnectReason, SendClass};
-use crate::config::{Config, PeersConfig};
+use crate::action::{Action, DisconnectReason};
+use crate::config::Config;
 use crate::cx::Outbox;
 use crate::event::Event;
 use crate::exchange::rank;
-use crate::id::{DialId, Owner, PeerId, PeerIx, RequestId};
+use crate::id::{DialId, PeerId, PeerIx, RequestId};
 use crate::input::{DialError, Identity, ProtocolSet, RequestError, Side};
 use crate::rng::{Rng, Seed};
 use crate::time::{Duration, Instant, UnixTime};
-use crate::wire::{Message, Protocol};
+use crate::wire::Protocol;
 
 /// A connection this node opened that ended sooner counts as a failed dial: who hangs up at once is not redialled at once.
 const LASTING_CONNECTION: Duration = Duration::from_secs(5);
@@ -233,49 +236,6 @@ impl Peers {
 
     pub(crate) fn release(&mut self, peer: PeerIx) {
         self.book.release(peer);
-    }
-
-    /// See [`Cx::request`](crate::cx::Cx::request).
-    pub(crate) fn request(
-        &mut self,
-        now: Instant,
-        config: &Config,
-        out: &mut Outbox,
-        peer: PeerIx,
-        id: RequestId,
-        msg: Message,
-    ) {
-        self.deliver(now, config, out, peer, Waiting::Request(id, msg));
-    }
-
-    /// See [`Cx::notify`](crate::cx::Cx::notify).
-    pub(crate) fn notify(&mut self, now: Instant, config: &Config, out: &mut Outbox, peer: PeerIx, msg: Message) {
-        self.deliver(now, config, out, peer, Waiting::Notice(msg));
-    }
-
-    /// Dials a peer by its known addresses, unless connected, dialling or in back-off.
-    pub(crate) fn dial(&mut self, now: Instant, config: &Config, out: &mut Outbox, peer: PeerIx) {
-        self.tick(now);
-        self.try_dial(now, config, out, peer);
-    }
-
-    /// Dials an address whose peer may be unknown, whatever the back-off; ends in `Dialled`.
-    pub(crate) fn dial_addr(&mut self, now: Instant, config: &Config, out: &mut Outbox, addr: Multiaddr) -> DialId {
-        self.tick(now);
-        let dial = DialId::new(Owner::Peers, out.next_id());
-        match split_peer(&addr) {
-            Some((addr, expected)) if self.may_dial_addr(config, &addr, expected) => {
-                match self.connected_at(&addr, expected) {
-                    Some(peer) => self.events.push_back(PeerEvent::Dialled { dial, peer: Some(peer) }),
-                    None => {
-                        out.push(Action::Dial { dial, peer: expected, addrs: [addr.clone()].into() });
-                        self.dialer.start(now, dial, Target::Addr { addr, expected });
-                    }
-                }
-            }
-            Some(_) | None => self.events.push_back(PeerEvent::Dialled { dial, peer: None }),
-        }
-        dial
     }
 
     pub(crate) fn disconnect(&mut self, config: &Config, out: &mut Outbox, peer: PeerIx) {
@@ -480,167 +440,6 @@ impl Peers {
         }
     }
 
-    fn may_dial(&self, now: Instant, entry: &Entry) -> bool {
-        !entry.closing
-            && !entry.addrs.all().is_empty()
-            && entry.retry_at.is_none_or(|at| at <= now)
-            && entry.id != self.local
-            && !self.is_shut_out(&entry.id)
-            && !self.bans.contains(now, &entry.id)
-    }
-
-    fn may_dial_addr(&self, config: &Config, addr: &Multiaddr, expected: Option<PeerId>) -> bool {
-        let welcome = |id: PeerId| id != self.local && !self.is_shut_out(&id) && !self.bans.contains(self.now, &id);
-        AddrClass::of(addr).is_some() && expected.is_none_or(welcome) && self.has_dial_room(config)
-    }
-
-    /// A dial may start: outbound connections have the same hard bound as inbound ones.
-    fn has_dial_room(&self, config: &Config) -> bool {
-        let pending = self.connected.len() + self.dialer.in_flight();
-        self.dialer.has_room() && pending < config.peers.max_connections.saturating_mul(2)
-    }
-
-    /// The connected peer that is looked for, or that was reached by dialling this very address.
-    fn connected_at(&self, addr: &Multiaddr, expected: Option<PeerId>) -> Option<PeerIx> {
-        match expected {
-            Some(id) => self.find_connected(&id),
-            None => self
-                .connected()
-                .find(|peer| self.conn(*peer).is_some_and(|conn| conn.side == Side::Dialer && conn.addr == *addr)),
-        }
-    }
-
-    fn deliver(&mut self, now: Instant, config: &Config, out: &mut Outbox, peer: PeerIx, message: Waiting) {
-        self.tick(now);
-        if let Some(id) = self.id(peer)
-            && self.is_connected(peer)
-        {
-            return send(out, id, message);
-        }
-        if !self.try_dial(now, config, out, peer) {
-            let congested = self.is_reachable(now, peer);
-            return self.fail(message, if congested { RequestError::Overloaded } else { RequestError::Unreachable });
-        }
-        if let Err(message) = self.waiting.push(now, peer, message) {
-            self.fail(message, RequestError::Overloaded);
-        }
-    }
-
-    /// True when the peer is being dialled, or will be as soon as there is room.
-    fn try_dial(&mut self, now: Instant, config: &Config, out: &mut Outbox, peer: PeerIx) -> bool {
-        let Some(entry) = self.book.get(peer) else { return false };
-        if entry.conn.is_some() || entry.dial != DialState::Idle {
-            return entry.conn.is_none();
-        }
-        if !self.may_dial(now, entry) {
-            return false;
-        }
-        if self.has_dial_room(config) {
-            self.start_dial(now, out, peer);
-            return true;
-        }
-        let queued = self.dialer.enqueue(peer);
-        if queued && let Some(entry) = self.book.get_mut(peer) {
-            entry.dial = DialState::Queued;
-        }
-        queued
-    }
-
-    fn start_dial(&mut self, now: Instant, out: &mut Outbox, peer: PeerIx) {
-        let Some(entry) = self.book.get_mut(peer) else { return };
-        let dial = DialId::new(Owner::Peers, out.next_id());
-        entry.dial = DialState::InFlight(dial);
-        out.push(Action::Dial { dial, peer: Some(entry.id), addrs: entry.addrs.all().to_vec() });
-        self.dialer.start(now, dial, Target::Peer(peer));
-    }
-
-    fn start_queued(&mut self, now: Instant, config: &Config, out: &mut Outbox) {
-        while self.has_dial_room(config) {
-            let Some(peer) = self.dialer.dequeue() else { return };
-            let Some(entry) = self.book.get_mut(peer) else { continue };
-            entry.dial = DialState::Idle;
-            if !self.try_dial(now, config, out, peer) {
-                self.fail_waiting(peer, RequestError::Unreachable);
-            }
-        }
-    }
-
-    fn end_dial(&mut self, peer: PeerIx, dial: DialState) {
-        match dial {
-            DialState::Idle => {}
-            DialState::Queued => self.dialer.unqueue(peer),
-            DialState::InFlight(dial) => {
-                self.dialer.finish(dial);
-            }
-        }
-    }
-
-    fn dial_failed(&mut self, now: Instant, config: &Config, dial: DialId, why: DialError) {
-        match self.dialer.finish(dial) {
-            Some(Target::Peer(peer)) => {
-                if let Some(entry) = self.book.get_mut(peer) {
-                    entry.dial = DialState::Idle;
-                    if why == DialError::WrongPeer {
-                        entry.addrs.forget_hearsay();
-                    }
-                    note_failure(&mut self.rng, now, &config.peers, entry);
-                }
-                self.fail_waiting(peer, RequestError::Unreachable);
-            }
-            Some(Target::Addr { .. }) => self.events.push_back(PeerEvent::Dialled { dial, peer: None }),
-            Some(Target::Bootstrap(index)) => self.bootstrap_failed(now, config, index),
-            None => {}
-        }
-    }
-
-    /// Ends the dials by address that a connection answers.
-    fn resolve_dials(&mut self, config: &Config, id: &PeerId, at: &Multiaddr, side: Side, peer: Option<PeerIx>) {
-        let answers = |addr: &Multiaddr, expected: Option<PeerId>| match expected {
-            Some(expected) => expected == *id,
-            None => side == Side::Dialer && addr == at,
-        };
-        let ended: Vec<_> = self
-            .dialer
-            .by_address()
-            .filter(|(_, target)| match target {
-                Target::Peer(_) => false,
-                Target::Addr { addr, expected } => answers(addr, *expected),
-                Target::Bootstrap(index) => self
-                    .bootstraps
-                    .get(*index)
-                    .is_some_and(|entrance| answers(&entrance.addr, entrance.peer.filter(|_| entrance.named))),
-            })
-            .map(|(dial, _)| dial)
-            .collect();
-        for dial in ended {
-            match self.dialer.finish(dial) {
-                Some(Target::Addr { .. }) => self.events.push_back(PeerEvent::Dialled { dial, peer }),
-                Some(Target::Bootstrap(index)) if peer.is_some() => self.bootstrap_answered(index, *id),
-                Some(Target::Bootstrap(index)) => self.bootstrap_failed(self.now, config, index),
-                Some(Target::Peer(_)) | None => {}
-            }
-        }
-    }
-
-    fn flush_waiting(&mut self, out: &mut Outbox, peer: PeerIx, id: PeerId) {
-        for message in self.waiting.take(peer) {
-            send(out, id, message);
-        }
-    }
-
-    fn fail_waiting(&mut self, peer: PeerIx, why: RequestError) {
-        for message in self.waiting.take(peer) {
-            self.fail(message, why);
-        }
-    }
-
-    fn fail(&mut self, message: Waiting, why: RequestError) {
-        match message {
-            Waiting::Request(id, _) => self.events.push_back(PeerEvent::RequestFailed { id, why }),
-            Waiting::Notice(_) => {}
-        }
-    }
-
     fn ban(&mut self, config: &Config, out: &mut Outbox, peer: PeerIx, id: PeerId) {
         self.persist.note_ban(self.now, id);
         if let Some(lifted) = self.bans.insert(id, self.now + config.peers.ban_time) {
@@ -685,18 +484,6 @@ impl Peers {
         }
         self.connections_changed(self.now, config);
     }
-}
-
-fn note_failure(rng: &mut Rng, now: Instant, config: &PeersConfig, entry: &mut Entry) {
-    entry.failures = entry.failures.saturating_add(1);
-    entry.retry_at = Some(now + backoff(rng, config, entry.failures));
-}
-
-fn send(out: &mut Outbox, peer: PeerId, message: Waiting) {
-    out.push(match message {
-        Waiting::Request(id, msg) => Action::Request { id, peer, msg },
-        Waiting::Notice(msg) => Action::Send { peer, msg, class: SendClass::Own },
-    });
 }
 
 fn shortened(mut agent: String) -> String {

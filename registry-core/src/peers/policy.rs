@@ -12,7 +12,7 @@ use super::{PeerEvent, Peers};
 use crate::action::{Action, DisconnectReason};
 use crate::config::Config;
 use crate::cx::Outbox;
-use crate::id::{DialId, Owner, PeerId, PeerIx};
+use crate::id::{DialId, PeerId, PeerIx};
 use crate::time::{Duration, Instant};
 
 /// While there are too few connections, a newly learnt address is tried this soon (jittered): a lookup's answers arrive
@@ -129,7 +129,7 @@ impl Peers {
         if connected || !self.may_dial_addr(config, &addr, expected) {
             return;
         }
-        let dial = DialId::new(Owner::Peers, out.next_id());
+        let dial = DialId(out.next_id());
         out.push(Action::Dial { dial, peer: expected, addrs: [addr].into() });
         self.dialer.start(now, dial, Target::Bootstrap(index));
         if let Some(entrance) = self.bootstraps.get_mut(index) {

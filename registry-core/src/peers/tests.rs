@@ -6,10 +6,13 @@ use alloc::vec;
 use proptest::prelude::*;
 
 use super::*;
+
 use crate::action::{StoreRequest, Table, Write};
 use crate::fuzzing::TestWorld;
 use crate::fuzzing::world::ALL_PROTOCOLS;
+use crate::id::Owner;
 use crate::input::Row;
+use crate::wire::Message;
 use crate::wire::registry::RegistryMessage;
 
 fn question() -> Message {

@@ -159,7 +159,15 @@ impl Pair {
                 let cx = &mut that.world.cx();
                 that.sync.handle_response(cx, &that.catalog, RequestId(token.0), &msg);
             }
-            other => this.perform(other),
+            Action::Dial { .. }
+            | Action::Disconnect { .. }
+            | Action::Send { .. }
+            | Action::Store { .. }
+            | Action::Verify { .. }
+            | Action::Sign { .. }
+            | Action::Hash { .. }
+            | Action::SetServerMode(_)
+            | Action::Emit(_) => this.perform(action),
         }
     }
 
