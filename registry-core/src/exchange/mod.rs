@@ -1,8 +1,8 @@
 //! Block exchange: Bitswap 1.2, several providers at once, nothing kept unverified.
 //!
-//! [`client`] fetches contents: it walks the tree under a root, asks providers for the blocks the store lacks, and keeps
-//! a block only once its hash and its form are right and the store has answered. [`ledger`] serves what is in the store.
-//! [`rank`] decides whom to ask first, [`window`] how much and how patiently, [`unixfs`] knows what the blocks mean.
+//! `client` fetches contents: it walks the tree under a root, asks providers for the blocks the store lacks, and keeps
+//! a block only once its hash and its form are right and the store has answered. `ledger` serves what is in the store.
+//! [`rank`] decides whom to ask first, `window` how much and how patiently, [`unixfs`] knows what the blocks mean.
 
 mod client;
 mod fetch;
