@@ -38,13 +38,13 @@ pub(super) struct Pending {
 #[derive(Debug)]
 struct Candidate {
     /// Being judged.
-    current: Copy,
-    others: VecDeque<Copy>,
+    current: Arrival,
+    others: VecDeque<Arrival>,
 }
 
 /// One exact message and everybody who sent it, the first one first.
 #[derive(Clone, Debug)]
-pub(super) struct Copy {
+pub(super) struct Arrival {
     msg: Arc<PubMessage>,
     id: MessageId,
     author: PeerId,
@@ -73,7 +73,7 @@ impl Pending {
             && self.bytes.saturating_add(len) <= MAX_PENDING_BYTES
             && self.by_source.get(&source).is_none_or(|count| *count < MAX_PENDING_PER_PEER)
             && self.by_key.get(key).is_none_or(|candidate| {
-                let first = |copy: &Copy| copy.holders.first() == Some(&source);
+                let first = |copy: &Arrival| copy.holders.first() == Some(&source);
                 candidate.others.len() + 1 < MAX_COPIES
                     && !first(&candidate.current)
                     && !candidate.others.iter().any(first)
@@ -81,7 +81,7 @@ impl Pending {
     }
 
     /// True when it is the first copy under its id, to be judged now.
-    fn add(&mut self, key: Digest, source: PeerIx, copy: Copy) -> bool {
+    fn add(&mut self, key: Digest, source: PeerIx, copy: Arrival) -> bool {
         self.copies += 1;
         self.bytes += copy.msg.raw.len();
         *self.by_source.entry(source).or_default() += 1;
@@ -97,7 +97,7 @@ impl Pending {
         }
     }
 
-    fn release(&mut self, copy: &Copy) {
+    fn release(&mut self, copy: &Arrival) {
         self.copies -= 1;
         self.bytes -= copy.msg.raw.len();
         if let Some(source) = copy.holders.first()
@@ -111,7 +111,7 @@ impl Pending {
     }
 
     /// Forgets every copy under an id; returns the one that was judged.
-    fn take(&mut self, key: &Digest) -> Option<Copy> {
+    fn take(&mut self, key: &Digest) -> Option<Arrival> {
         let Candidate { current, others } = self.by_key.remove(key)?;
         self.release(&current);
         for copy in &others {
@@ -132,7 +132,7 @@ impl Pending {
         true
     }
 
-    fn current(&self, key: &Digest) -> Option<&Copy> {
+    fn current(&self, key: &Digest) -> Option<&Arrival> {
         self.by_key.get(key).map(|candidate| &candidate.current)
     }
 
@@ -155,7 +155,7 @@ fn author_of(msg: &PubMessage) -> Option<(PeerId, u64)> {
     (key_fits && msg.signature.is_some()).then_some((author, seqno))
 }
 
-fn signature_check(copy: &Copy) -> SignatureCheck {
+fn signature_check(copy: &Arrival) -> SignatureCheck {
     let msg = &copy.msg;
     let inlined = || Bytes::copy_from_slice(copy.author.inlined_key().unwrap_or_default());
     SignatureCheck {
@@ -193,7 +193,7 @@ impl Gossip {
         if !self.pending.has_room(&key, peer, msg.raw.len()) {
             return;
         }
-        let copy = Copy { msg: msg.clone(), id, author, seqno, holders: alloc::vec![peer] };
+        let copy = Arrival { msg: msg.clone(), id, author, seqno, holders: alloc::vec![peer] };
         if self.pending.add(key, peer, copy) {
             self.check(cx, key);
         }
@@ -253,7 +253,7 @@ impl Gossip {
     }
 
     /// The copy being judged is bad: its holders pay, and another copy or another advertiser gets its chance.
-    fn refuse(&mut self, cx: &mut Cx<'_>, key: Digest, copy: &Copy, offence: Offence) {
+    fn refuse(&mut self, cx: &mut Cx<'_>, key: Digest, copy: &Arrival, offence: Offence) {
         self.refused.insert(cx.now, Digest::of(&copy.msg.raw));
         let signed = offence != Offence::BadSignature;
         // Another copy under a content id has the same data, so the same verdict; only its signature could differ.
@@ -280,7 +280,7 @@ impl Gossip {
         }
     }
 
-    fn forward(&mut self, cx: &mut Cx<'_>, key: &Digest, copy: Copy) {
+    fn forward(&mut self, cx: &mut Cx<'_>, key: &Digest, copy: Arrival) {
         let tick = self.grid.tick(cx.now);
         let author = cx.peers.find(&copy.author);
         let Some(topic) = self.topics.get(&copy.msg.topic).filter(|topic| topic.joined) else { return };
@@ -296,7 +296,7 @@ impl Gossip {
 
     /// G14: tells the mesh, and whoever was asked for it, not to send a large message again. Sent once its signature
     /// holds, so that a forged copy cannot keep the good one away.
-    fn tell_dont_want(&self, cx: &mut Cx<'_>, key: &Digest, copy: &Copy) {
+    fn tell_dont_want(&self, cx: &mut Cx<'_>, key: &Digest, copy: &Arrival) {
         if copy.msg.data.len() < cx.config.gossip.idontwant_threshold {
             return;
         }
