@@ -4,8 +4,8 @@ use multiaddr::Multiaddr;
 use registry_core::CommandError;
 use registry_core::event::OpError;
 
-use crate::export::ExportError;
-use crate::pack::PackError;
+use crate::files::export::ExportError;
+use crate::files::pack::PackError;
 use crate::store::StoreFault;
 
 /// Why the node did not do what it was asked.

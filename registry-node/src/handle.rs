@@ -21,10 +21,10 @@ use crate::builder::Builder;
 use crate::driver::Ask;
 use crate::error::Error;
 use crate::events::{Ends, Reader, Subscription};
-use crate::export::{Existing, export};
+use crate::files::export::{Existing, export};
+use crate::files::pack::{Packed, pack};
 use crate::jobs::Jobs;
 use crate::keys::Keys;
-use crate::pack::{Packed, pack};
 use crate::store::Blocks;
 
 /// A running node. Cheap to clone; the node stops when the last clone is dropped, or with [`Registry::shutdown`].
@@ -45,7 +45,7 @@ pub struct Registry {
 /// Something to publish.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewPackage {
-    /// A file or a folder; see [`crate::pack`].
+    /// A file or a folder; hidden entries and links have rules, see [`Packed`].
     pub path: PathBuf,
     /// Take hidden entries along.
     pub hidden: bool,
@@ -259,7 +259,8 @@ impl Registry {
         self.start(Command::Fetch(root), take).await
     }
 
-    /// Writes fetched content of `size` bytes to `out`; see [`crate::export`].
+    /// Writes fetched content of `size` bytes to `out`, everything or nothing: names that are not safe on every file system
+    /// are refused, and each block is verified once more.
     ///
     /// # Errors
     /// [`Error::Export`]; nothing is left at `out` then.

@@ -10,15 +10,20 @@ use crate::error::Error;
 
 /// Tells a job that nobody waits for it any more.
 #[derive(Clone, Debug, Default)]
-pub struct Stop {
+pub(crate) struct Stop {
     node: Arc<AtomicBool>,
     caller: Arc<AtomicBool>,
 }
 
 impl Stop {
     /// Should the job end now?
-    pub fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.node.load(Ordering::Relaxed) || self.caller.load(Ordering::Relaxed)
+    }
+
+    /// Asks the job to end soon.
+    pub(crate) fn set(&self) {
+        self.caller.store(true, Ordering::Relaxed);
     }
 }
 
@@ -27,7 +32,7 @@ struct Caller(Stop);
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        self.0.caller.store(true, Ordering::Relaxed);
+        self.0.set();
     }
 }
 

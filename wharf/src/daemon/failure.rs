@@ -72,7 +72,7 @@ fn of_pack(error: &PackError) -> (Code, &'static str) {
             (Code::NotFound, "name a file or a folder that exists")
         }
         PackError::Io { .. } => (Code::Other, "check the permissions of what you publish"),
-        PackError::Link(_) | PackError::Special(_) | PackError::Unixfs { .. } => {
+        PackError::Link(_) | PackError::Special(_) | PackError::Name(_) | PackError::Unixfs { .. } => {
             (Code::Usage, "only plain files and folders can be published")
         }
         PackError::Store(fault) => of_store(fault),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use registry_core::BlockId;
 use registry_core::exchange::unixfs::{Step, UnixfsError, Walk, WalkLimits};
 
+use super::{folded, is_safe};
 use crate::jobs::Stop;
 use crate::store::{Blocks, StoreFault, sync_dir};
 
@@ -77,7 +78,7 @@ pub enum ExportError {
 ///
 /// # Errors
 /// See [`ExportError`].
-pub fn export(
+pub(crate) fn export(
     blocks: &Blocks,
     root: BlockId,
     size: u64,
@@ -123,8 +124,13 @@ fn join(new: &Path, out: &Path) -> Result<(), ExportError> {
             Ok(_) => return Err(ExportError::Exists(to)),
         }
     }
-    for (from, to) in missing {
-        fs::rename(&from, &to).map_err(|error| fault(&to, error))?;
+    for (moved, (from, to)) in missing.iter().enumerate() {
+        if let Err(error) = fs::rename(from, to) {
+            for (from, to) in &missing[..moved] {
+                let _ = fs::rename(to, from);
+            }
+            return Err(fault(to, error));
+        }
     }
     sync_dir(out).map_err(|error| fault(out, error))
 }
@@ -214,18 +220,11 @@ impl Writer<'_> {
         if let Some(name) = path.last().filter(|name| !is_safe(name)) {
             return Err(ExportError::Name(name.clone()));
         }
-        let folded = path.iter().map(|name| name.to_lowercase()).collect();
-        if !self.names.insert(folded) {
+        if !self.names.insert(path.iter().map(|name| folded(name)).collect()) {
             return Err(ExportError::Name(path.last().cloned().unwrap_or_default()));
         }
         Ok(path.iter().fold(self.new.to_owned(), |place, name| place.join(name)))
     }
-}
-
-/// Means the same entry of the same folder everywhere: no separators of other systems, nothing invisible.
-fn is_safe(name: &str) -> bool {
-    let one_component = Path::new(name).components().count() == 1;
-    one_component && !name.chars().any(|c| c.is_control() || "\\:".contains(c)) && !name.ends_with(['.', ' '])
 }
 
 /// Do two trees hold the same files with the same bytes, and nothing else?

@@ -7,6 +7,7 @@
 //! * symbolic links and special files are refused, since what they mean depends on where they lie;
 //! * empty folders are kept; modes, owners and times are not.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use registry_core::exchange::unixfs::{self, CHUNK, DirectoryBuilder, FileBuilder, Tree, UnixfsError};
 use registry_core::{BlockId, Digest};
 
+use super::{folded, is_safe};
 use crate::jobs::Stop;
 use crate::store::{Blocks, StoreFault};
 
@@ -53,6 +55,9 @@ pub enum PackError {
     /// Neither a file nor a folder.
     #[error("{} is neither a file nor a folder", .0.display())]
     Special(PathBuf),
+    /// A name that is not safe on every file system, or differs from a neighbour's only in case: nobody could write it out.
+    #[error("{} has a name that is not safe everywhere", .0.display())]
+    Name(PathBuf),
     /// The name, or the number of entries, has no place in UnixFS.
     #[error("{}: {error}", .path.display())]
     Unixfs {
@@ -73,7 +78,7 @@ pub enum PackError {
 ///
 /// # Errors
 /// See [`PackError`]. Blocks that were written already stay; nothing names them.
-pub fn pack(blocks: &Blocks, path: &Path, hidden: bool, stop: &Stop) -> Result<Packed, PackError> {
+pub(crate) fn pack(blocks: &Blocks, path: &Path, hidden: bool, stop: &Stop) -> Result<Packed, PackError> {
     let mut packer = Packer { blocks, stop, include_hidden: hidden, batch: Vec::new(), bytes: 0, files: 0, hidden: 0 };
     let metadata = fs::metadata(path).map_err(|error| PackError::Io { path: path.to_owned(), error })?;
     let tree = if metadata.is_dir() {
@@ -109,6 +114,7 @@ impl Packer<'_> {
         let mut entries = entries.map_err(io)?;
         entries.sort();
         let mut folder = DirectoryBuilder::new();
+        let mut names = BTreeSet::new();
         for entry in entries {
             let is_hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
             if is_hidden && !self.include_hidden {
@@ -117,6 +123,9 @@ impl Packer<'_> {
             }
             let tree = self.entry(&entry, depth + 1)?;
             add(&mut folder, &entry, tree)?;
+            if !names.insert(entry.file_name().and_then(|name| name.to_str()).map(folded)) {
+                return Err(PackError::Name(entry));
+            }
         }
         self.finish_folder(folder, path)
     }
@@ -180,5 +189,8 @@ impl Packer<'_> {
 fn add(folder: &mut DirectoryBuilder, path: &Path, tree: Tree) -> Result<(), PackError> {
     let unixfs = |error| PackError::Unixfs { path: path.to_owned(), error };
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| unixfs(UnixfsError::Name))?;
+    if !is_safe(name) {
+        return Err(PackError::Name(path.to_owned()));
+    }
     folder.add(name, tree).map_err(unixfs)
 }
