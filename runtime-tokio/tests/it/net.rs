@@ -176,15 +176,15 @@ async fn a_disconnect_ends_requests_and_is_told_once() {
     b.until(|input| matches!(input, Input::Request { .. }).then_some(())).await;
     b.act(NetAction::Disconnect(a.id)).await;
     let mut failed = None;
-    a.until(|input| match input {
+    let gone = a.until(|input| match input {
         Input::RequestFailed { id, why } => {
             failed = Some((id.0, *why));
             None
         }
-        Input::Disconnected { peer } => Some(assert_eq!(*peer, b.id)),
+        Input::Disconnected { peer } => Some(*peer),
         _ => None,
-    })
-    .await;
+    });
+    assert_eq!(gone.await, b.id);
     assert!(matches!(failed, Some((1, RequestError::Disconnected | RequestError::Reset))), "{failed:?}");
     b.until(|input| matches!(input, Input::Disconnected { .. }).then_some(())).await;
     assert_eq!(a.ask(2, b.id, find_node(b"x")).await, Err(RequestError::Disconnected));
@@ -212,16 +212,16 @@ async fn attack_60_two_peers_that_dial_each_other_at_once_are_up_once_and_down_o
         a.act(NetAction::Disconnect(b.id)).await;
         a.until(|input| matches!(input, Input::Disconnected { .. }).then_some(())).await;
         let mut b = b;
-        b.until(|input| match input {
-            Input::Disconnected { peer } => Some(assert_eq!(*peer, a_id)),
+        let gone = b.until(|input| match input {
+            Input::Disconnected { peer } => Some(*peer),
             _ => None,
-        })
-        .await;
+        });
+        assert_eq!(gone.await, a_id);
     }
 }
 
 #[tokio::test]
-async fn a_second_connection_of_the_same_peer_is_no_news_and_a_fifth_is_refused() {
+async fn a_second_connection_of_the_same_peer_is_no_news_and_one_too_many_is_refused() {
     let config = NetConfig { max_per_peer: 2, ..NetConfig::default() };
     let (mut a, b) = (Shell::start().await, Shell::with(config).await);
     let mut b = b.echo();

@@ -161,7 +161,10 @@ async fn what_one_node_publishes_another_finds_and_fetches_and_a_third_gets_it_w
 
     a.shutdown().await;
     let c = node(dirs[2].path(), &[&b]).await;
-    connected(&c, &b).await;
+    let mut news = c.subscribe().await.unwrap();
+    if c.info(spec(&a, "telescope")).await.unwrap().is_empty() {
+        until(&mut news, |event| matches!(event, Event::Update { .. })).await;
+    }
     let out = dirs[2].path().join("out");
     let got = tokio::time::timeout(PATIENCE, c.get(spec(&a, "telescope"), &out, Existing::Refuse, |_| ())).await;
     let got = got.expect("the third node waits").unwrap();
