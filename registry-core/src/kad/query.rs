@@ -444,7 +444,10 @@ fn learn(cx: &mut Cx<'_>, lookup: &mut Lookup, by: Referrer, closer: &[KadPeer])
     for KadPeer { id, addrs, .. } in ids {
         let known = cx.peers.find(id);
         if let Some(known) = known.filter(|known| lookup.knows(*known)) {
-            cx.peers.add_addrs(cx.config, known, addrs);
+            // A later answer may know better where the peer is; the peer itself, once connected, knows best.
+            if !cx.peers.is_connected(known) {
+                cx.peers.add_addrs(cx.config, known, addrs);
+            }
             continue;
         }
         let distance = Position::of(id.as_bytes()).distance(lookup.target());

@@ -192,7 +192,7 @@ impl Peers {
     /// Hearsay: adds addresses that pass the address policy and the caps. Never removes or displaces confirmed ones.
     pub(crate) fn add_addrs(&mut self, config: &Config, peer: PeerIx, addrs: &[Multiaddr]) {
         let Some(entry) = self.book.get_mut(peer) else { return };
-        if entry.id == self.local {
+        if entry.id == self.local || addrs.iter().all(|addr| entry.addrs.all().contains(addr)) {
             return;
         }
         let displace = entry.failures > 0;
