@@ -20,11 +20,15 @@ use crate::peers::Offence;
 /// Statements taken from one run: bounds the work of one call. A longer run is admitted up to there.
 pub(crate) const MAX_RUN: usize = 256;
 
-/// Runs under verification or waiting for an earlier one of their publisher: some seconds of work for the workers.
+/// Runs being verified, waiting for an earlier one of their publisher or on their way to the store: some seconds of work
+/// for the workers.
 pub(crate) const MAX_PENDING: usize = 512;
 
 /// Bytes of those.
 const MAX_PENDING_BYTES: usize = 16 * 1024 * 1024;
+
+/// Runs waiting for one publisher's log; no publisher is so fast for long.
+pub(crate) const MAX_WAITING: usize = 64;
 
 /// One source may hold so much of `MAX_PENDING` and `MAX_PENDING_BYTES`, so that a flood leaves room for others.
 const PENDING_SHARE: usize = 8;
@@ -59,12 +63,18 @@ pub(super) struct Commit {
     pub(super) origin: Origin,
 }
 
+impl Commit {
+    fn size(&self) -> usize {
+        self.record.bytes.len() + self.entries.iter().map(|entry| entry.envelope.len()).sum::<usize>()
+    }
+}
+
 /// Whose entries these are.
 #[derive(Debug)]
 pub(super) enum Origin {
     Network(Reply),
     Publish { op: OpId, announcement: Bytes },
-    Renewal,
+    Renewal { announcement: Bytes },
 }
 
 impl Catalog {
@@ -146,9 +156,10 @@ impl Catalog {
     }
 
     fn has_room(&self, source: PeerIx, size: usize) -> bool {
-        let waiting = self.verifying.values().chain(self.busy.values().flatten());
-        let (mut all, mut own) = ((0, 0), (0, 0));
-        for submission in waiting {
+        let storing = self.committing.values().map(Commit::size);
+        let mut all = storing.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size));
+        let mut own = (0, 0);
+        for submission in self.verifying.values().chain(self.busy.values().flatten()) {
             let size = submission.run.size();
             all = (all.0 + 1, all.1 + size);
             if submission.source == Some(source) {
@@ -187,6 +198,7 @@ impl Catalog {
         }
         match self.busy.get_mut(&publisher) {
             None => self.apply(cx, submission),
+            Some(waiting) if waiting.len() == MAX_WAITING => self.judge(submission.reply, Verdict::Ignore),
             Some(waiting) => {
                 waiting.push_back(submission);
                 // The own log has grown elsewhere: what is being signed at the same position must not be.
@@ -335,8 +347,10 @@ impl Catalog {
                 let release = newest.filter(|_| done);
                 self.finish_publish(op, release.map(|release| (release, bytes, announcement)));
             }
-            Origin::Renewal if done => self.events.push_back(CatalogEvent::Renewed { record: bytes }),
-            Origin::Renewal => self.retry_renewal(cx),
+            Origin::Renewal { announcement } if done => {
+                self.events.push_back(CatalogEvent::Renewed { record: bytes, announcement });
+            }
+            Origin::Renewal { .. } => self.retry_renewal(cx),
         }
         self.release(cx, publisher);
     }

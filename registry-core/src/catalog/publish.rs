@@ -207,15 +207,20 @@ impl Catalog {
         let bytes = HeadRecord::encode(&own.local.inception, &head);
         let Some(Draft { release, head, .. }) = own.draft.take() else { return };
         let record = HeadRecord { bytes, inception: own.inception.clone(), head };
-        let entry = release.zip(statement.flatten());
-        let commit = match entry {
-            Some((release, envelope)) => {
-                let announcement = Announcement { record: record.bytes.clone(), statements: vec![envelope.clone()] };
-                self.events.push_back(CatalogEvent::Signed { op: release.op });
-                let origin = Origin::Publish { op: release.op, announcement: announcement.encode() };
-                Commit { record, entries: vec![Entry { envelope, release: release.info }], origin }
+        let announce = |statement: &Bytes| {
+            Announcement { record: record.bytes.clone(), statements: vec![statement.clone()] }.encode()
+        };
+        let commit = match release.zip(statement.flatten()) {
+            Some((Statement { op, info: release, .. }, envelope)) => {
+                self.events.push_back(CatalogEvent::Signed { op });
+                let origin = Origin::Publish { op, announcement: announce(&envelope) };
+                Commit { record, entries: vec![Entry { envelope, release }], origin }
             }
-            None => Commit { record, entries: Vec::new(), origin: Origin::Renewal },
+            None => {
+                let last = self.logs.get(&own.local.id).and_then(|log| log.entries().last());
+                let announcement = last.map_or_else(Bytes::new, |entry| announce(&entry.envelope));
+                Commit { record, entries: Vec::new(), origin: Origin::Renewal { announcement } }
+            }
         };
         self.commit(cx, commit);
     }

@@ -1,7 +1,7 @@
 //! What must hold of a catalogue at any time.
 
 use crate::catalog::Catalog;
-use crate::catalog::admit::{MAX_PARKED, MAX_PENDING};
+use crate::catalog::admit::{MAX_PARKED, MAX_PENDING, MAX_WAITING};
 use crate::catalog::merkle::Tree;
 
 impl Catalog {
@@ -31,7 +31,7 @@ impl Catalog {
         }
         assert!(bytes <= self.bytes, "no byte uncounted");
         assert_eq!(self.releases().count(), self.len());
-        let waiting = self.verifying.len() + self.busy.values().map(|waiting| waiting.len()).sum::<usize>();
-        assert!(waiting <= MAX_PENDING + 1 && self.parked.len() <= MAX_PARKED);
+        assert!(self.verifying.len() <= MAX_PENDING && self.parked.len() <= MAX_PARKED);
+        assert!(self.busy.values().all(|waiting| waiting.len() <= MAX_WAITING));
     }
 }

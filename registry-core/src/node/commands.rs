@@ -143,9 +143,10 @@ impl Node {
         }
     }
 
-    pub(super) fn announce_renewal(&mut self, value: Bytes) {
+    pub(super) fn announce_renewal(&mut self, record: Bytes, announcement: Bytes) {
         if let Some(publisher) = &self.local.publisher {
-            self.announce(Announcement::Record { key: publisher.id.record_key(), value }, None);
+            self.announce(Announcement::Record { key: publisher.id.record_key(), value: record }, None);
+            self.gossip.publish(cx!(self, gossip), None, self.topic.clone(), announcement);
         }
     }
 

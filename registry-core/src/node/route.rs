@@ -313,7 +313,7 @@ impl Node {
             CatalogEvent::Announce { op, release, record, announcement } => {
                 self.announce_release(op, release, record, announcement);
             }
-            CatalogEvent::Renewed { record } => self.announce_renewal(record),
+            CatalogEvent::Renewed { record, announcement } => self.announce_renewal(record, announcement),
             CatalogEvent::PublishFailed { op, error } => self.fail(op, error),
             CatalogEvent::Behind { publisher, want, source } => {
                 self.sync.catch_up(cx!(self, sync), &self.catalog, publisher, want, source);

@@ -260,7 +260,11 @@ fn a_forked_own_log_takes_no_release() {
 fn the_head_is_renewed_before_it_expires() {
     let mut host = Host::new(1);
     host.publish(1, release("a", "1.0.0"));
-    host.settle();
+    let before = host.settle().into_iter().find_map(|event| {
+        let CatalogEvent::Announce { announcement, .. } = event else { return None };
+        Some(announcement)
+    });
+    let before = before.unwrap();
     let key = host.id().record_key();
     let rank = |host: &Host| record::check(&key, &host.catalog.record(host.id()).unwrap()).unwrap().rank();
     let first = rank(&host);
@@ -270,8 +274,13 @@ fn the_head_is_renewed_before_it_expires() {
     }
     assert_eq!(rank(&host), first);
     let events = [host.advance(day), host.advance(day)].concat();
-    assert!(matches!(&events[..], [CatalogEvent::Renewed { .. }]));
+    let [CatalogEvent::Renewed { record, announcement }] = &events[..] else { panic!() };
     assert!(rank(&host) > first);
+    let mut other = Host::new(2);
+    other.hear(before);
+    assert_eq!(other.hear(announcement.clone()).0, Verdict::Accept);
+    assert_eq!(other.catalog.record(host.id()).as_ref(), Some(record));
+    assert_eq!(other.hear(announcement.clone()).0, Verdict::Ignore);
     assert_eq!(host.catalog.len(), 1);
 
     let mut late = host.restarted(host.disk.clone());
