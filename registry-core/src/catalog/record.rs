@@ -17,8 +17,8 @@ use crate::catalog::inception::{self, Inception};
 use crate::id::{Digest, PublisherId};
 use crate::time::UnixTime;
 
-/// Bytes of an encoded record.
-pub const MAX_RECORD: usize = 10 * 1024;
+/// Bytes of an encoded record: 10 KiB with its DHT key.
+pub const MAX_RECORD: usize = 10 * 1024 - 128;
 
 /// Rotations a later version may list.
 const MAX_ROTATIONS: usize = 16;

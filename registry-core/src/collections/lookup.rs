@@ -2,6 +2,7 @@
 
 use core::hash::{BuildHasher, Hash, Hasher};
 
+#[expect(clippy::disallowed_types, reason = "the one place; no iteration leaves it")]
 use hashbrown::HashMap;
 
 /// Get, insert and remove only. Keyed by the node's own seed, so that a peer cannot choose colliding keys.

@@ -56,7 +56,7 @@ impl Node {
             Command::Search(query) => self.search(op, &query)?,
             Command::Resolve(spec) => self.resolve(op, spec),
             Command::Fetch(root) => {
-                self.operations.insert(op, Operation::Fetch { root }, None);
+                self.operations.insert(op, Operation::Fetch, None);
                 self.exchange.fetch(cx!(self, exchange), op, root);
             }
             Command::Connect(addr) => {
@@ -245,16 +245,16 @@ impl Node {
             self.out.push(Action::Emit(Event::Resolved { op, release }));
             return;
         }
-        let nobody = self.peers.connected().next().is_none();
-        let error = if nobody { OpError::NoPeers } else { OpError::NotFound };
+        let alone = self.peers.connected().next().is_none();
         match spec.publisher {
-            Some(publisher) if !nobody => {
+            Some(publisher) if !alone => {
                 let query = self.kad.get_value(cx!(self, kad), publisher.record_key());
                 self.operations.start_query(query, Purpose::Head(op));
                 let resolve = Resolve { spec, publisher, query: Some(query) };
                 self.operations.insert(op, Operation::Resolve(resolve), Some(self.now + OPERATION_TIMEOUT));
             }
-            Some(_) | None => self.out.push(Action::Emit(Event::Failed { op, error })),
+            Some(publisher) if self.catalog.state(publisher).is_none() => self.emit_failure(op, OpError::NoPeers),
+            Some(_) | None => self.emit_failure(op, OpError::NotFound),
         }
     }
 
@@ -402,7 +402,7 @@ impl Node {
     fn cancel(&mut self, op: OpId) -> Result<(), CommandError> {
         match self.operations.get_mut(op) {
             None => return Err(CommandError::Unknown),
-            Some(Operation::Fetch { .. }) => self.exchange.cancel(cx!(self, exchange), op),
+            Some(Operation::Fetch) => self.exchange.cancel(cx!(self, exchange), op),
             Some(Operation::Dht { query, .. } | Operation::Resolve(Resolve { query: Some(query), .. })) => {
                 let query = *query;
                 self.operations.end_query(query);
@@ -416,17 +416,8 @@ impl Node {
     }
 
     pub(super) fn time_out(&mut self, op: OpId) {
-        let query = match self.operations.get_mut(op) {
-            Some(Operation::Resolve(resolve)) => resolve.query,
-            Some(
-                Operation::Publish(_)
-                | Operation::Fetch { .. }
-                | Operation::Connect { .. }
-                | Operation::Dht { .. }
-                | Operation::Pubsub,
-            )
-            | None => None,
-        };
+        let running = self.operations.get_mut(op);
+        let query = if let Some(Operation::Resolve(resolve)) = running { resolve.query } else { None };
         if let Some(query) = query {
             self.operations.end_query(query);
             self.kad.cancel(cx!(self, kad), query);

@@ -22,7 +22,7 @@ pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(120);
 pub(super) enum Operation {
     Publish(Publish),
     Resolve(Resolve),
-    Fetch { root: BlockId },
+    Fetch,
     Connect { dial: DialId },
     Dht { query: QueryId, kind: DhtKind },
     Pubsub,
@@ -103,17 +103,7 @@ impl Operations {
     }
 
     pub(super) fn publish_mut(&mut self, op: OpId) -> Option<&mut Publish> {
-        match self.running.get_mut(&op) {
-            Some(Operation::Publish(publish)) => Some(publish),
-            Some(
-                Operation::Resolve(_)
-                | Operation::Fetch { .. }
-                | Operation::Connect { .. }
-                | Operation::Dht { .. }
-                | Operation::Pubsub,
-            )
-            | None => None,
-        }
+        if let Some(Operation::Publish(publish)) = self.running.get_mut(&op) { Some(publish) } else { None }
     }
 
     pub(super) fn contains(&self, op: OpId) -> bool {
@@ -127,27 +117,15 @@ impl Operations {
 
     /// The `Resolve` operations that wait for a publisher's log.
     pub(super) fn resolves_of(&self, publisher: PublisherId) -> impl Iterator<Item = (OpId, &Resolve)> {
-        self.running.iter().filter_map(move |(op, operation)| match operation {
-            Operation::Resolve(resolve) if resolve.publisher == publisher => Some((*op, resolve)),
-            Operation::Resolve(_)
-            | Operation::Publish(_)
-            | Operation::Fetch { .. }
-            | Operation::Connect { .. }
-            | Operation::Dht { .. }
-            | Operation::Pubsub => None,
+        self.running.iter().filter_map(move |(op, operation)| {
+            let Operation::Resolve(resolve) = operation else { return None };
+            (resolve.publisher == publisher).then_some((*op, resolve))
         })
     }
 
     pub(super) fn connect_of(&self, dial: DialId) -> Option<OpId> {
-        self.running.iter().find_map(|(op, operation)| match operation {
-            Operation::Connect { dial: own } if *own == dial => Some(*op),
-            Operation::Connect { .. }
-            | Operation::Publish(_)
-            | Operation::Resolve(_)
-            | Operation::Fetch { .. }
-            | Operation::Dht { .. }
-            | Operation::Pubsub => None,
-        })
+        let is_of = |operation: &Operation| matches!(operation, Operation::Connect { dial: own } if *own == dial);
+        self.running.iter().find(|(_, operation)| is_of(operation)).map(|(op, _)| *op)
     }
 
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<OpId> {

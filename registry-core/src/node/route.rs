@@ -7,7 +7,7 @@ use crate::catalog::{CatalogEvent, Verdict};
 use crate::event::{Event, OpError, Stage};
 use crate::exchange::ExchangeEvent;
 use crate::gossip::GossipEvent;
-use crate::id::{Digest, JobId, PeerId, StoreId, Token};
+use crate::id::{Digest, JobId, OpId, PeerId, StoreId, Token};
 use crate::input::{ProtocolSet, RequestError, StoreResult};
 use crate::kad::KadEvent;
 use crate::node::operations::{Announcement, Purpose};
@@ -346,9 +346,13 @@ impl Node {
     }
 
     /// Ends an operation without success.
-    pub(super) fn fail(&mut self, op: crate::id::OpId, error: OpError) {
+    pub(super) fn fail(&mut self, op: OpId, error: OpError) {
         if self.operations.remove(op).is_some() {
-            self.out.push(Action::Emit(Event::Failed { op, error }));
+            self.emit_failure(op, error);
         }
+    }
+
+    pub(super) fn emit_failure(&mut self, op: OpId, error: OpError) {
+        self.out.push(Action::Emit(Event::Failed { op, error }));
     }
 }
