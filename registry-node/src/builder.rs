@@ -60,7 +60,7 @@ impl Builder {
         Self { config, ..self }
     }
 
-    /// Names and limits of the network side. Serving the DHT is decided by [`Builder::config`].
+    /// Names and limits of the network side. Serving the DHT and `max_incoming` follow from [`Builder::config`].
     #[must_use]
     pub fn net(self, net: NetConfig) -> Self {
         Self { net, ..self }
@@ -95,7 +95,8 @@ impl Builder {
         getrandom::fill(&mut seed).map_err(std::io::Error::from)?;
 
         let store = Store::open(&self.store)?;
-        let net = NetConfig { server: self.config.kad.server, ..self.net };
+        let peers = &self.config.peers;
+        let net = NetConfig { server: self.config.kad.server, max_incoming: 2 * peers.max_connections, ..self.net };
         let (behaviour, link) = Behaviour::new(net).map_err(|_| Error::KadProtocol)?;
         let (tasks, gone) = Tasks::new(Arc::clone(&runtime));
         let transport = runtime.transport(self.keys.node())?;

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::ready;
 use std::time::Duration;
 
+use super::credit::{Allowance, Held};
 use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -41,11 +42,12 @@ pub(super) struct Framed<S> {
     stream: S,
     protocol: Protocol,
     decoder: FrameDecoder,
+    held: Held,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
-    pub(super) fn new(stream: S, protocol: Protocol) -> Self {
-        Self { stream, protocol, decoder: FrameDecoder::new(protocol) }
+    pub(super) fn new(stream: S, protocol: Protocol, allowance: &Allowance) -> Self {
+        Self { stream, protocol, decoder: FrameDecoder::new(protocol), held: allowance.hold() }
     }
 
     pub(super) fn protocol(&self) -> Protocol {
@@ -61,6 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
         loop {
             if let Some(frame) = self.decoder.poll().map_err(ReadError::Wire)? {
                 let length = frame.len();
+                self.held.release();
                 let message = Message::decode(self.protocol, frame).map_err(ReadError::Wire)?;
                 return Ok(Some((message, length)));
             }
@@ -73,7 +76,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
                 None => return Err(ReadError::Idle),
                 Some(Err(_)) => return Err(ReadError::Reset),
                 Some(Ok(0)) => return self.decoder.finish().map(|()| None).map_err(ReadError::Wire),
-                Some(Ok(_)) => {}
+                Some(Ok(read)) if self.held.grow(read) => {}
+                Some(Ok(_)) => return Err(ReadError::Reset),
             }
         }
     }

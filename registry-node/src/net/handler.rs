@@ -18,7 +18,7 @@ use registry_core::input::RequestError;
 use registry_core::{Input, Message, PeerId, Protocol};
 
 use super::NetInput;
-use super::credit::Credit;
+use super::credit::{Allowance, Credit};
 use super::frame::{Framed, ReadError, encode};
 use super::oneway::{self, OneWay};
 use super::protocols::{Names, Offer};
@@ -46,11 +46,12 @@ const MAX_NOTICES: usize = 32;
 pub(super) struct Shared {
     pub(super) names: Names,
     next_token: AtomicU64,
+    allowance: Allowance,
 }
 
 impl Shared {
     pub(super) fn new(names: Names) -> Self {
-        Self { names, next_token: AtomicU64::new(0) }
+        Self { names, next_token: AtomicU64::new(0), allowance: Allowance::default() }
     }
 }
 
@@ -123,6 +124,7 @@ pub struct Handler {
     shared: Arc<Shared>,
     server: bool,
     credit: Credit,
+    allowance: Allowance,
     events: VecDeque<NetInput>,
     opens: VecDeque<(Protocol, Purpose)>,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -143,6 +145,7 @@ impl Handler {
     pub(super) fn new(peer: PeerId, shared: Arc<Shared>, server: bool) -> Self {
         Self {
             peer,
+            allowance: shared.allowance.of_connection(),
             shared,
             server,
             credit: Credit::default(),
@@ -356,7 +359,7 @@ impl Handler {
     }
 
     fn on_opened(&mut self, stream: Stream, protocol: Protocol, purpose: Purpose) {
-        let mut stream = Framed::new(stream, protocol);
+        let mut stream = Framed::new(stream, protocol, &self.allowance);
         match purpose {
             Purpose::Request(protocol) => {
                 self.requests(protocol).opened(Line::new(stream));
@@ -453,7 +456,7 @@ impl ConnectionHandler for Handler {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
                 protocol: (protocol, stream), ..
-            }) => self.accept(Framed::new(stream, protocol)),
+            }) => self.accept(Framed::new(stream, protocol, &self.allowance)),
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: (protocol, stream),
                 info,

@@ -158,6 +158,63 @@ fn a_full_disk_is_told_apart() {
     assert_eq!(other.kind(), StoreError::Io);
 }
 
+const FULL_DIR: &str = "WHARF_STORE_FULL_DIR";
+
+/// Runs where no file may grow beyond 4 MiB, as on a disk that fills up. Does nothing when run alone.
+#[test]
+fn full_disk_victim() {
+    let Some(dir) = std::env::var_os(FULL_DIR) else { return };
+    let row = |n: u8, len| StoreRequest::Commit(vec![write(Table::Log, &[n], Some(&vec![n; len]))]);
+    let (small, small_data) = block("small");
+    let big_data = Bytes::from(vec![1; 5 << 20]);
+    let big = Digest::of(&big_data);
+    let (_, results) = run(
+        Path::new(&dir),
+        vec![
+            row(1, 10),
+            StoreRequest::PutBlock { digest: small, data: small_data.clone() },
+            StoreRequest::HasBlocks(vec![]),
+            StoreRequest::PutBlock { digest: big, data: big_data },
+            StoreRequest::HasBlocks(vec![big]),
+            row(2, 8 << 20),
+            StoreRequest::GetBlock(small),
+            row(3, 10),
+        ],
+    );
+    assert_eq!(
+        results,
+        [
+            StoreResult::Done,
+            StoreResult::Done,
+            StoreResult::Has(vec![]),
+            StoreResult::Failed(StoreError::Full),
+            StoreResult::Has(vec![false]),
+            StoreResult::Failed(StoreError::Full),
+            StoreResult::Block(Some(small_data)),
+            StoreResult::Done,
+        ]
+    );
+    println!("all answers as expected");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_fills_up_loses_nothing_and_is_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let test = std::env::current_exe().unwrap();
+    // 8192 blocks of 512 bytes; without the trap the system would kill the writer.
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 8192; exec '{}' --exact store::tests::full_disk_victim --nocapture",
+        test.display()
+    );
+    let output = Command::new("sh").args(["-c", &script]).env(FULL_DIR, dir.path()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("all answers as expected"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+    let (rows, _) = run(dir.path(), vec![]);
+    assert_eq!(rows.iter().map(|row| row.key[0]).collect::<Vec<_>>(), [1, 3]);
+}
+
 /// The victim of the next test: writes blocks and rows that name them until it is killed. Does nothing when run alone.
 #[test]
 fn crash_victim() {

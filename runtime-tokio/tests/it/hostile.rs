@@ -159,6 +159,28 @@ async fn attack_09_a_flood_of_streams_is_capped_and_others_are_served() {
 }
 
 #[tokio::test]
+async fn unfinished_frames_of_one_connection_are_bounded_together() {
+    let victim = victim().await;
+    let mut raw = Raw::dial(&victim.addr).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = raw.stream(BITSWAP).await.unwrap();
+        // A frame of 4 MiB less one byte, of which the last 64 KiB never come.
+        let sent = async {
+            stream.write_all(&[0xff, 0xff, 0xff, 0x01]).await?;
+            stream.write_all(&vec![0; (4 << 20) - (64 << 10)]).await?;
+            stream.flush().await
+        };
+        let _ = tokio::time::timeout(PATIENCE, sent).await.expect("the stream is stuck");
+        streams.push(stream);
+    }
+    // Two of them fit; the one that came last does not.
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, streams[2].read_to_end(&mut rest)).await.expect("the stream is still open");
+    victim.serves_an_honest_peer().await;
+}
+
+#[tokio::test]
 async fn attack_58_a_peer_that_never_reads_loses_blocks_while_others_get_theirs() {
     let mut sender = Shell::start().await;
     let mut reader = Shell::start().await;

@@ -61,6 +61,7 @@ async fn node(dir: &Path, bootstrap: &[&Registry]) -> Registry {
     config.kad.open_namespaces.push("test".into());
     // Connections come back quickly after a restart.
     config.peers.max_backoff = Duration::from_secs(2);
+    config.exchange.stall_timeout = Duration::from_secs(5);
     let entrances = bootstrap.iter().map(|node| entrance(node)).collect();
     builder(dir).config(config).bootstrap(entrances).start(Tokio::current()).await.unwrap()
 }
