@@ -147,7 +147,12 @@ impl Driver {
                 let _ = reply.send(done);
                 self.drain();
             }
-            Ask::Look(look) => look(&self.parts.node),
+            Ask::Look(look) => {
+                // A node that was idle for long does not know how late it is.
+                self.parts.node.handle_timeout(self.parts.clock.now());
+                self.drain();
+                look(&self.parts.node);
+            }
             Ask::Subscribe(reader) => self.audience.add_reader(reader),
             Ask::Stop => self.stopped = true,
         }

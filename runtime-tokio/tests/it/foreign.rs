@@ -1,6 +1,7 @@
 //! A peer made of `libp2p-kad` and `libp2p-gossipsub`: what wharf must be able to live with.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -8,10 +9,12 @@ use libp2p_core::{Transport, upgrade};
 use libp2p_gossipsub as gossipsub;
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_kad as kad;
-use libp2p_kad::store::{MemoryStore, RecordStore};
+use libp2p_kad::store::MemoryStore;
 use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot};
+
+use crate::shell::PATIENCE;
 
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
@@ -36,10 +39,42 @@ enum Order {
     Get(Vec<u8>, oneshot::Sender<Option<Vec<u8>>>),
     Provide(Vec<u8>, oneshot::Sender<bool>),
     Providers(Vec<u8>, oneshot::Sender<Vec<PeerId>>),
-    Stored(oneshot::Sender<usize>),
+    StopProviding(Vec<u8>),
+    Servers(oneshot::Sender<usize>),
     Subscribe(String),
     Publish(String, Vec<u8>, oneshot::Sender<bool>),
-    Subscribers(String, oneshot::Sender<usize>),
+    Mesh(String, oneshot::Sender<Vec<PeerId>>),
+    Acquaintance(PeerId, oneshot::Sender<Option<Acquaintance>>),
+}
+
+/// How a foreign peer is set up.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) kad_protocol: String,
+    /// Bucket size and replication.
+    pub(crate) k: usize,
+    pub(crate) provider_ttl: Duration,
+    pub(crate) ping_interval: Duration,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            kad_protocol: "/wharf/kad/1.0.0".into(),
+            k: 20,
+            provider_ttl: Duration::from_secs(48 * 3600),
+            ping_interval: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What it knows of a connected peer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Acquaintance {
+    /// Pings it has answered since it is connected.
+    pub(crate) pongs: u32,
+    pub(crate) agent: String,
+    pub(crate) protocols: Vec<String>,
 }
 
 /// What a running query answers.
@@ -50,10 +85,10 @@ enum Waiting {
 }
 
 impl Foreign {
-    /// Starts a peer on a free port of the loopback interface, a DHT server under `kad_protocol`.
-    pub(crate) async fn start(kad_protocol: &'static str) -> Self {
+    /// Starts a peer on a free port of the loopback interface, a DHT server.
+    pub(crate) async fn start(setup: Setup) -> Self {
         let key = Keypair::generate_ed25519();
-        let mut swarm = swarm(&key, kad_protocol);
+        let mut swarm = swarm(&key, setup);
         swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
         let addr = loop {
             if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
@@ -64,7 +99,8 @@ impl Foreign {
         let (orders, inbox) = mpsc::unbounded_channel();
         let (heard, messages) = mpsc::unbounded_channel();
         let peer_id = key.public().to_peer_id();
-        tokio::spawn(run(swarm, inbox, heard));
+        let state = State { swarm, heard, waiting: HashMap::new(), acquaintances: HashMap::new() };
+        tokio::spawn(state.run(inbox));
         Self { peer_id, addr, orders, messages }
     }
 
@@ -88,9 +124,13 @@ impl Foreign {
         self.ask(|reply| Order::Providers(key.to_vec(), reply)).await
     }
 
-    /// Records others have put here.
-    pub(crate) async fn stored(&self) -> usize {
-        self.ask(Order::Stored).await
+    pub(crate) fn stop_providing(&self, key: &[u8]) {
+        self.order(Order::StopProviding(key.to_vec()));
+    }
+
+    /// Peers in its routing table.
+    pub(crate) async fn servers(&self) -> usize {
+        self.ask(Order::Servers).await
     }
 
     pub(crate) fn subscribe(&self, topic: &str) {
@@ -102,9 +142,14 @@ impl Foreign {
         self.ask(|reply| Order::Publish(topic.to_string(), data.to_vec(), reply)).await
     }
 
-    /// Peers it knows to be subscribed.
-    pub(crate) async fn subscribers(&self, topic: &str) -> usize {
-        self.ask(|reply| Order::Subscribers(topic.to_string(), reply)).await
+    /// Its mesh of a topic, in ascending order.
+    pub(crate) async fn mesh(&self, topic: &str) -> Vec<PeerId> {
+        self.ask(|reply| Order::Mesh(topic.to_string(), reply)).await
+    }
+
+    /// `None` unless the peer is connected and has answered something.
+    pub(crate) async fn acquaintance(&self, peer: PeerId) -> Option<Acquaintance> {
+        self.ask(|reply| Order::Acquaintance(peer, reply)).await
     }
 
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> T {
@@ -118,19 +163,28 @@ impl Foreign {
     }
 }
 
-fn swarm(key: &Keypair, kad_protocol: &'static str) -> Swarm<Behaviour> {
+fn swarm(key: &Keypair, setup: Setup) -> Swarm<Behaviour> {
     let peer_id = key.public().to_peer_id();
-    let mut config = kad::Config::new(libp2p_swarm::StreamProtocol::new(kad_protocol));
-    config.set_query_timeout(Duration::from_secs(20));
+    let protocol = libp2p_swarm::StreamProtocol::try_from_owned(setup.kad_protocol).unwrap();
+    let k = NonZeroUsize::new(setup.k).unwrap();
+    let mut config = kad::Config::new(protocol);
+    config.set_kbucket_size(k).set_replication_factor(k);
+    config.set_query_timeout(Duration::from_secs(20)).set_provider_record_ttl(Some(setup.provider_ttl));
     let mut kad = kad::Behaviour::with_config(peer_id, MemoryStore::new(peer_id), config);
     kad.set_mode(Some(kad::Mode::Server));
-    let gossip = gossipsub::ConfigBuilder::default().heartbeat_initial_delay(Duration::ZERO).build().unwrap();
+    let gossip = gossipsub::ConfigBuilder::default()
+        .heartbeat_initial_delay(Duration::ZERO)
+        // A busy machine is no reason to drop messages.
+        .publish_queue_duration(PATIENCE)
+        .forward_queue_duration(PATIENCE)
+        .build()
+        .unwrap();
     let signed = gossipsub::MessageAuthenticity::Signed(key.clone());
     let behaviour = Behaviour {
         kad,
         gossipsub: gossipsub::Behaviour::new(signed, gossip).unwrap(),
         identify: libp2p_identify::Behaviour::new(libp2p_identify::Config::new("ipfs/0.1.0".into(), key.public())),
-        ping: libp2p_ping::Behaviour::default(),
+        ping: libp2p_ping::Behaviour::new(libp2p_ping::Config::new().with_interval(setup.ping_interval)),
     };
     let transport = libp2p_tcp::tokio::Transport::new(libp2p_tcp::Config::new().nodelay(true))
         .upgrade(upgrade::Version::V1Lazy)
@@ -143,109 +197,122 @@ fn swarm(key: &Keypair, kad_protocol: &'static str) -> Swarm<Behaviour> {
     Swarm::new(transport, behaviour, peer_id, config.with_idle_connection_timeout(Duration::from_secs(600)))
 }
 
-async fn run(
-    mut swarm: Swarm<Behaviour>,
-    mut inbox: mpsc::UnboundedReceiver<Order>,
+/// A test that no longer waits for an answer has dropped its receiver.
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    let _ = reply.send(value);
+}
+
+struct State {
+    swarm: Swarm<Behaviour>,
     heard: mpsc::UnboundedSender<(PeerId, Vec<u8>)>,
-) {
-    let mut waiting = HashMap::new();
-    loop {
-        tokio::select! {
-            order = inbox.recv() => match order {
-                Some(order) => obey(&mut swarm, &mut waiting, order),
-                None => return,
-            },
-            event = swarm.select_next_some() => match event {
-                SwarmEvent::Behaviour(event) => on_event(&mut swarm, &mut waiting, &heard, event),
-                _ => {}
-            },
-        }
-    }
+    waiting: HashMap<kad::QueryId, Waiting>,
+    acquaintances: HashMap<PeerId, Acquaintance>,
 }
 
-fn obey(swarm: &mut Swarm<Behaviour>, waiting: &mut HashMap<kad::QueryId, Waiting>, order: Order) {
-    let Behaviour { kad, gossipsub, .. } = swarm.behaviour_mut();
-    // A test that no longer waits for the answer has dropped the receiver.
-    match order {
-        Order::Dial(addr) => swarm.dial(addr).unwrap(),
-        Order::Put(key, value, reply) => {
-            let query = kad.put_record(kad::Record::new(key, value), kad::Quorum::One).unwrap();
-            waiting.insert(query, Waiting::Done(reply));
-        }
-        Order::Get(key, reply) => {
-            waiting.insert(kad.get_record(key.into()), Waiting::Value(reply));
-        }
-        Order::Provide(key, reply) => {
-            waiting.insert(kad.start_providing(key.into()).unwrap(), Waiting::Done(reply));
-        }
-        Order::Providers(key, reply) => {
-            waiting.insert(kad.get_providers(key.into()), Waiting::Providers(reply, Vec::new()));
-        }
-        Order::Stored(reply) => drop(reply.send(kad.store_mut().records().count())),
-        Order::Subscribe(topic) => {
-            gossipsub.subscribe(&gossipsub::IdentTopic::new(topic)).unwrap();
-        }
-        Order::Publish(topic, data, reply) => {
-            let sent = gossipsub.publish(gossipsub::IdentTopic::new(topic), data);
-            drop(reply.send(sent.is_ok()));
-        }
-        Order::Subscribers(topic, reply) => {
-            let topic = gossipsub::IdentTopic::new(topic).hash();
-            let count = gossipsub.all_peers().filter(|(_, topics)| topics.contains(&&topic)).count();
-            drop(reply.send(count));
+impl State {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        loop {
+            tokio::select! {
+                order = inbox.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => return,
+                },
+                event = self.swarm.select_next_some() => match event {
+                    SwarmEvent::Behaviour(event) => self.on_event(event),
+                    SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+                        self.acquaintances.remove(&peer_id);
+                    }
+                    _ => {}
+                },
+            }
         }
     }
-}
 
-fn on_event(
-    swarm: &mut Swarm<Behaviour>,
-    waiting: &mut HashMap<kad::QueryId, Waiting>,
-    heard: &mpsc::UnboundedSender<(PeerId, Vec<u8>)>,
-    event: BehaviourEvent,
-) {
-    match event {
-        BehaviourEvent::Identify(libp2p_identify::Event::Received { peer_id, info, .. }) => {
-            if info.protocols.iter().any(|protocol| swarm.behaviour().kad.protocol_names().contains(protocol)) {
-                for addr in info.listen_addrs {
-                    swarm.behaviour_mut().kad.add_address(&peer_id, addr);
+    fn obey(&mut self, order: Order) {
+        let Behaviour { kad, gossipsub, .. } = self.swarm.behaviour_mut();
+        match order {
+            Order::Dial(addr) => self.swarm.dial(addr).unwrap(),
+            Order::Put(key, value, reply) => {
+                let query = kad.put_record(kad::Record::new(key, value), kad::Quorum::Majority).unwrap();
+                self.waiting.insert(query, Waiting::Done(reply));
+            }
+            Order::Get(key, reply) => {
+                self.waiting.insert(kad.get_record(key.into()), Waiting::Value(reply));
+            }
+            Order::Provide(key, reply) => {
+                self.waiting.insert(kad.start_providing(key.into()).unwrap(), Waiting::Done(reply));
+            }
+            Order::Providers(key, reply) => {
+                self.waiting.insert(kad.get_providers(key.into()), Waiting::Providers(reply, Vec::new()));
+            }
+            Order::StopProviding(key) => kad.stop_providing(&key.into()),
+            Order::Servers(reply) => answer(reply, kad.kbuckets().map(|bucket| bucket.num_entries()).sum()),
+            Order::Subscribe(topic) => {
+                gossipsub.subscribe(&gossipsub::IdentTopic::new(topic)).unwrap();
+            }
+            Order::Publish(topic, data, reply) => {
+                let sent = gossipsub.publish(gossipsub::IdentTopic::new(topic), data);
+                answer(reply, sent.is_ok());
+            }
+            Order::Mesh(topic, reply) => {
+                let mut mesh: Vec<_> =
+                    gossipsub.mesh_peers(&gossipsub::IdentTopic::new(topic).hash()).copied().collect();
+                mesh.sort();
+                answer(reply, mesh);
+            }
+            Order::Acquaintance(peer, reply) => answer(reply, self.acquaintances.get(&peer).cloned()),
+        }
+    }
+
+    fn on_event(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Identify(libp2p_identify::Event::Received { peer_id, info, .. }) => {
+                let kad = &mut self.swarm.behaviour_mut().kad;
+                if info.protocols.iter().any(|protocol| kad.protocol_names().contains(protocol)) {
+                    for addr in info.listen_addrs {
+                        kad.add_address(&peer_id, addr);
+                    }
+                }
+                let acquaintance = self.acquaintances.entry(peer_id).or_default();
+                acquaintance.agent = info.agent_version;
+                acquaintance.protocols = info.protocols.iter().map(ToString::to_string).collect();
+            }
+            BehaviourEvent::Ping(libp2p_ping::Event { peer, result: Ok(_), .. }) => {
+                self.acquaintances.entry(peer).or_default().pongs += 1;
+            }
+            BehaviourEvent::Gossipsub(gossipsub::Event::Message { message, .. }) => {
+                // A test that is over does not listen.
+                let _ = self.heard.send((message.source.expect("strict signing"), message.data));
+            }
+            BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed { id, result, step, .. }) => {
+                self.on_result(id, result, step.last);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_result(&mut self, id: kad::QueryId, result: kad::QueryResult, last: bool) {
+        let Some(state) = self.waiting.remove(&id) else { return };
+        match (state, result) {
+            (Waiting::Done(reply), kad::QueryResult::PutRecord(outcome)) => answer(reply, outcome.is_ok()),
+            (Waiting::Done(reply), kad::QueryResult::StartProviding(outcome)) => answer(reply, outcome.is_ok()),
+            (Waiting::Value(reply), kad::QueryResult::GetRecord(Ok(kad::GetRecordOk::FoundRecord(found)))) => {
+                answer(reply, Some(found.record.value));
+            }
+            (Waiting::Value(reply), _) if last => answer(reply, None),
+            (Waiting::Providers(reply, mut found), result) => {
+                if let kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders { providers, .. })) =
+                    result
+                {
+                    found.extend(providers);
+                }
+                if last {
+                    answer(reply, found);
+                } else {
+                    self.waiting.insert(id, Waiting::Providers(reply, found));
                 }
             }
+            (state, _) => drop(self.waiting.insert(id, state)),
         }
-        BehaviourEvent::Gossipsub(gossipsub::Event::Message { message, .. }) => {
-            drop(heard.send((message.source.expect("strict signing"), message.data)));
-        }
-        BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed { id, result, step, .. }) => {
-            on_result(waiting, id, result, step.last);
-        }
-        _ => {}
-    }
-}
-
-fn on_result(waiting: &mut HashMap<kad::QueryId, Waiting>, id: kad::QueryId, result: kad::QueryResult, last: bool) {
-    let Some(mut state) = waiting.remove(&id) else { return };
-    match (&mut state, result) {
-        (_, kad::QueryResult::PutRecord(outcome)) => return finish_bool(state, outcome.is_ok()),
-        (_, kad::QueryResult::StartProviding(outcome)) => return finish_bool(state, outcome.is_ok()),
-        (_, kad::QueryResult::GetRecord(Ok(kad::GetRecordOk::FoundRecord(found)))) => {
-            if let Waiting::Value(reply) = state {
-                drop(reply.send(Some(found.record.value)));
-            }
-            return;
-        }
-        (Waiting::Providers(_, found), kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders { providers, .. }))) => {
-            found.extend(providers);
-        }
-        _ => {}
-    }
-    match state {
-        Waiting::Providers(reply, found) if last => drop(reply.send(found)),
-        Waiting::Value(reply) if last => drop(reply.send(None)),
-        state => drop(waiting.insert(id, state)),
-    }
-}
-
-fn finish_bool(state: Waiting, ok: bool) {
-    if let Waiting::Done(reply) = state {
-        drop(reply.send(ok));
     }
 }
