@@ -1,4 +1,22 @@
 //! wharf on tokio: timers, tasks and TCP.
+//!
+//! ```
+//! use registry_node::{Keys, Registry};
+//! use runtime_tokio::Tokio;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let home = tempfile::tempdir()?;
+//! let node = Registry::builder(home.path().join("store"), Keys::load_or_create(home.path())?)
+//!     .listen(vec!["/ip4/127.0.0.1/tcp/0".parse()?])
+//!     .start(Tokio::current())
+//!     .await?;
+//! assert_eq!(node.listen_addrs().len(), 1);
+//! assert!(node.peers().await?.is_empty());
+//! node.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
 
 #![deny(missing_docs)]
 

@@ -117,7 +117,7 @@ struct Inbound {
     reading: BTreeMap<u64, AbortHandle>,
 }
 
-/// See [`ConnectionHandler`]. It keeps its connection: the core decides when to disconnect.
+/// See [`ConnectionHandler`]. What it holds per protocol is indexed by the protocol's number. It keeps its connection: the core decides when to disconnect.
 #[derive(Debug)]
 pub struct Handler {
     peer: PeerId,
@@ -134,10 +134,8 @@ pub struct Handler {
     parked: Vec<Framed<Stream>>,
     /// Streams whose request the core is working on.
     asked: HashMap<Token, Framed<Stream>>,
-    kad: Requests,
-    registry: Requests,
-    gossip: OneWay,
-    bitswap: OneWay,
+    requests: [Requests; 4],
+    one_way: [OneWay; 4],
     notices: usize,
 }
 
@@ -156,10 +154,8 @@ impl Handler {
             inbound: Default::default(),
             parked: Vec::new(),
             asked: HashMap::new(),
-            kad: Requests::default(),
-            registry: Requests::default(),
-            gossip: OneWay::default(),
-            bitswap: OneWay::default(),
+            requests: Default::default(),
+            one_way: Default::default(),
             notices: 0,
         }
     }
@@ -228,17 +224,11 @@ impl Handler {
     }
 
     fn requests(&mut self, protocol: Protocol) -> &mut Requests {
-        match protocol {
-            Protocol::Kad | Protocol::Gossip => &mut self.kad,
-            Protocol::Registry | Protocol::Bitswap => &mut self.registry,
-        }
+        &mut self.requests[protocol as usize]
     }
 
     fn one_way(&mut self, protocol: Protocol) -> &mut OneWay {
-        match protocol {
-            Protocol::Gossip | Protocol::Kad => &mut self.gossip,
-            Protocol::Bitswap | Protocol::Registry => &mut self.bitswap,
-        }
+        &mut self.one_way[protocol as usize]
     }
 
     fn drive_requests(&mut self, protocol: Protocol) {
