@@ -146,7 +146,8 @@ impl Node {
     pub(super) fn announce_renewal(&mut self, record: Bytes, announcement: Bytes) {
         if let Some(publisher) = &self.local.publisher {
             self.announce(Announcement::Record { key: publisher.id.record_key(), value: record }, None);
-            self.gossip.publish(cx!(self, gossip), None, self.topic.clone(), announcement);
+            // With a full queue the DHT record carries the renewal alone.
+            let _ = self.gossip.publish(cx!(self, gossip), None, self.topic.clone(), announcement);
         }
     }
 

@@ -3,6 +3,7 @@
 mod foreign;
 mod hostile;
 mod interop;
+mod liar;
 mod net;
 mod node;
 mod raw;
