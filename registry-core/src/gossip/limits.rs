@@ -4,6 +4,8 @@ use crate::wire::gossip::MAX_FRAME;
 
 /// Topics one peer may subscribe to; a flood of names must not fill memory (rust-libp2p takes 100).
 pub(super) const MAX_TOPICS_PER_PEER: usize = 128;
+/// A larger message of others is delivered, but not passed on: it would cost some receivers their stream.
+pub(super) const MAX_RELAYED: usize = MAX_FRAME - ENTRY_OVERHEAD;
 /// Topic and data of an own message; what is left of a frame holds the author, and the key and signature of any kind.
 pub(super) const MAX_MESSAGE: usize = MAX_FRAME - 2048;
 /// Sending: bytes of control per RPC; rust-libp2p refuses more than 16 KiB.

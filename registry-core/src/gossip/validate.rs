@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::action::{SendClass, SignatureCheck};
 use crate::catalog::Verdict;
 use crate::cx::Cx;
-use crate::gossip::limits::{MAX_COPIES, MAX_PENDING, MAX_PENDING_BYTES, MAX_PENDING_PER_PEER};
+use crate::gossip::limits::{MAX_COPIES, MAX_PENDING, MAX_PENDING_BYTES, MAX_PENDING_PER_PEER, MAX_RELAYED};
 use crate::gossip::message_id::MessageId;
 use crate::gossip::send::broadcast;
 use crate::gossip::{Gossip, GossipEvent};
@@ -281,6 +281,9 @@ impl Gossip {
     }
 
     fn forward(&mut self, cx: &mut Cx<'_>, key: &Digest, copy: Arrival) {
+        if copy.msg.raw.len() > MAX_RELAYED {
+            return;
+        }
         let tick = self.grid.tick(cx.now);
         let author = cx.peers.find(&copy.author);
         let Some(topic) = self.topics.get(&copy.msg.topic).filter(|topic| topic.joined) else { return };

@@ -68,7 +68,7 @@ impl FrameDecoder {
     fn next_frame(&mut self) -> Result<Option<Bytes>, WireError> {
         let Some((len, prefix)) = read_prefix(&self.buffer)? else { return Ok(None) };
         let len = usize::try_from(len).map_err(|_| WireError::TooLong)?;
-        check_len(self.protocol, len)?;
+        check_len(self.protocol, len, self.protocol.max_frame())?;
         if self.buffer.len() - prefix < len {
             return Ok(None);
         }
@@ -88,11 +88,11 @@ fn read_prefix(bytes: &[u8]) -> Result<Option<(u64, usize)>, WireError> {
     }
 }
 
-/// Can a frame of `protocol` be so long? Only pubsub has empty ones: an RPC of nothing.
-pub(super) fn check_len(protocol: Protocol, len: usize) -> Result<(), WireError> {
+/// Can a frame of `protocol` be so long, if at most `max`? Only pubsub has empty ones: an RPC of nothing.
+pub(super) fn check_len(protocol: Protocol, len: usize, max: usize) -> Result<(), WireError> {
     match (len, protocol) {
         (0, Protocol::Kad | Protocol::Bitswap | Protocol::Registry) => Err(WireError::Missing),
-        _ if len > protocol.max_frame() => Err(WireError::TooLong),
+        _ if len > max => Err(WireError::TooLong),
         _ => Ok(()),
     }
 }
@@ -105,7 +105,8 @@ pub fn encode_frame(message: &Message, out: &mut Vec<u8>) -> Result<(), WireErro
     let start = out.len();
     message.encode_into(out);
     let len = out.len() - start;
-    check_len(message.protocol(), len).inspect_err(|_| out.truncate(start))?;
+    let protocol = message.protocol();
+    check_len(protocol, len, protocol.max_sent_frame()).inspect_err(|_| out.truncate(start))?;
     let mut prefix = Vec::with_capacity(MAX_PREFIX);
     varint::write(len as u64, &mut prefix);
     out.splice(start..start, prefix);

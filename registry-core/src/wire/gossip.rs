@@ -11,8 +11,10 @@ use crate::id::{PeerId, TopicName};
 use crate::wire::walk::{fields, spend};
 use crate::wire::{WireError, compact};
 
-/// rust-libp2p loses its stream at 64 KiB less what shares a read.
+/// Sent: rust-libp2p loses its stream at 64 KiB less what shares a read.
 pub(crate) const MAX_FRAME: usize = 56 * 1024;
+/// Read: the specification's limit. rust-libp2p sends up to 64 KiB; go-, js- and py-libp2p gather messages into more.
+pub(crate) const MAX_INBOUND_FRAME: usize = 1024 * 1024;
 /// Subscriptions in one RPC. rust-libp2p holds 100 topics of a peer; js-libp2p sends all of its topics at once.
 pub(crate) const MAX_SUBSCRIPTIONS: usize = 512;
 /// Bytes of a topic's name; longer ones only cost the tables that are keyed by it.

@@ -56,13 +56,21 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The largest frame, in bytes, without its length prefix.
+    /// The largest frame that is read, in bytes, without its length prefix.
     pub const fn max_frame(self) -> usize {
         match self {
             Self::Kad => kad::MAX_FRAME,
-            Self::Gossip => gossip::MAX_FRAME,
+            Self::Gossip => gossip::MAX_INBOUND_FRAME,
             Self::Bitswap => bitswap::MAX_FRAME,
             Self::Registry => registry::MAX_FRAME,
+        }
+    }
+
+    /// The largest frame that is sent, in bytes, without its length prefix: some peers read less than this node does.
+    pub const fn max_sent_frame(self) -> usize {
+        match self {
+            Self::Gossip => gossip::MAX_FRAME,
+            Self::Kad | Self::Bitswap | Self::Registry => self.max_frame(),
         }
     }
 }
@@ -112,7 +120,7 @@ impl Message {
     /// # Errors
     /// When the bytes are no message of `protocol`, or break one of its limits.
     pub fn decode(protocol: Protocol, frame: Bytes) -> Result<Self, WireError> {
-        frame::check_len(protocol, frame.len())?;
+        frame::check_len(protocol, frame.len(), protocol.max_frame())?;
         Ok(Self(match protocol {
             Protocol::Kad => Kind::Kad(Arc::new(kad::KadMessage::decode(frame)?)),
             Protocol::Gossip => Kind::Gossip(Arc::new(gossip::Rpc::decode(frame)?)),

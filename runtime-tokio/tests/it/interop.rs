@@ -496,3 +496,37 @@ async fn a_foreign_peer_is_identified_and_stays_connected_for_more_than_a_ping_i
     assert!(view.protocols.kad && view.protocols.gossip == Some(GossipVersion::V1_2));
     assert_eq!(view.offences, 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_as_large_as_either_side_sends_are_read_by_the_other() {
+    const TOPIC: &str = "large";
+    const COUNT: u8 = 12;
+    /// The most that libp2p-gossipsub sends by default is 64 KiB with all that goes with it.
+    const LARGEST_FOREIGN: usize = 65_000;
+    /// What wharf sends is less, since libp2p-gossipsub measures what follows in the same read too.
+    const LARGEST: usize = 55_000;
+    let mut node = Wharf::start(config(), Vec::new()).await;
+    let mut foreign = Foreign::start(Setup::default()).await;
+    node.registry.pubsub_subscribe(TOPIC.into()).await.unwrap();
+    foreign.subscribe(TOPIC);
+    foreign.dial(node.addr());
+    eventually("the mesh is whole", async || foreign.mesh(TOPIC).await == [node.id()]).await;
+
+    for number in 0..COUNT {
+        assert!(foreign.publish(TOPIC, &vec![number; LARGEST_FOREIGN]).await);
+    }
+    let mut heard = Heard::new();
+    hear(&mut heard, COUNT.into(), async || node.heard().await).await;
+    assert!(heard.values().all(|times| *times == 1));
+    for number in 0..COUNT {
+        let sent = node.registry.pubsub_publish(TOPIC.into(), vec![number; LARGEST].into()).await;
+        assert_eq!(sent.unwrap(), 1);
+    }
+    let mut heard = Heard::new();
+    hear(&mut heard, COUNT.into(), async || foreign.messages.recv().await.expect("the peer runs")).await;
+    assert!(heard.values().all(|times| *times == 1));
+
+    let too_large = node.registry.pubsub_publish(TOPIC.into(), vec![0; LARGEST_FOREIGN].into()).await;
+    assert!(matches!(too_large, Err(Error::Command(_))), "{too_large:?}");
+    assert_eq!(node.registry.peers().await.unwrap()[0].offences, 0);
+}

@@ -114,7 +114,7 @@ impl World {
         let len = self.scratch.len() + bloat;
         self.traffic.count(protocol, len);
         self.traffic.payloads += msg.payloads() as u64;
-        self.frames.judge(len <= protocol.max_frame(), || format!("node {ix} sends {len} bytes of {protocol:?}"));
+        self.frames.judge(len <= protocol.max_sent_frame(), || format!("node {ix} sends {len} bytes of {protocol:?}"));
         if self.wire {
             let decoded = Message::decode(protocol, Bytes::copy_from_slice(&self.scratch));
             assert_eq!(decoded.as_ref(), Ok(&*msg), "a message does not survive its codec");

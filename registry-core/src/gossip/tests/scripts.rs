@@ -11,6 +11,7 @@ use crate::catalog::Verdict;
 use crate::command::CommandError;
 use crate::config::Config;
 use crate::event::OpError;
+use crate::gossip::limits::MAX_RELAYED;
 use crate::gossip::publish::RESERVE;
 use crate::id::OpId;
 use crate::input::{GossipVersion, Row, Side, StoreError, StoreResult};
@@ -419,6 +420,23 @@ fn the_largest_own_message_fits_a_frame() {
     bench.taken();
     bench.publish("a", &vec![1; 56 * 1024 - 2048 - 256]);
     assert_eq!(bench.taken_by(publishes).len(), 1);
+}
+
+#[test]
+fn what_others_could_not_read_is_delivered_but_not_passed_on() {
+    let (mut bench, peers) = Bench::joined("a", 3);
+    bench.run(SECOND);
+    bench.taken();
+    for (seqno, len) in [(1, MAX_RELAYED - 200), (2, MAX_RELAYED + 1), (3, 1_000_000)] {
+        let msg = message(0, seqno, "a", &vec![7; len]);
+        bench.receive(peers[0], one(&msg));
+        assert_eq!(bench.delivered.len() as u64, seqno);
+        let passed_on = bench.taken_by(|rpc| rpc.publish.contains(&msg));
+        assert_eq!(passed_on.len(), if seqno == 1 { 2 } else { 0 });
+        bench.receive(peers[1], iwant(vec![id_of(&msg)]));
+        assert_eq!(bench.taken().is_empty(), seqno != 1);
+    }
+    assert_eq!(bench.offences, []);
 }
 
 #[test]
