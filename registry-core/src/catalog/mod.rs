@@ -2,6 +2,20 @@
 //!
 //! Statements are admitted only when their signatures, positions and links hold. The machine knows nothing of how they
 //! travel: gossip and sync hand them in, events tell what was admitted.
+//!
+//! Whoever hands in what no honest peer can have taken for valid is to blame: `Reject`. What only this node can know to
+//! be of no use blames nobody: `Ignore` for what is known, refused by quota, of a later format, or in contradiction to
+//! what is held. A publisher that contradicts itself (two statements at one position or of one version, a head that does
+//! not fit its statements) keeps what was admitted and gets nothing new in, also after a restart.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `envelope`, `cbor` | the frame of everything signed, and its strict encoding |
+//! | `inception`, `statement`, `head` | the three kinds of signed body |
+//! | `record`, `announcement` | what the DHT and gossip carry of them |
+//! | `release`, `version`, `spec` | what a release says, the order of versions, how people name one |
+//! | `log`, `merkle`, `packages` | one publisher's log, its tree, all releases by name |
+//! | `admit`, `publish` | the way into a log, for others and for this node |
 
 mod admit;
 pub(crate) mod announcement;

@@ -16,7 +16,8 @@ pub(crate) struct Packages(BTreeMap<(Name, PublisherId), Vec<Arc<ReleaseInfo>>>)
 impl Packages {
     pub(crate) fn insert(&mut self, release: &Arc<ReleaseInfo>) -> UpdateKind {
         let key = (release.release.meta.name.clone(), release.release.publisher);
-        let versions = self.0.entry(key).or_default();
+        // Most packages have one version, and a node knows many.
+        let versions = self.0.entry(key).or_insert_with(|| Vec::with_capacity(1));
         let kind = if versions.is_empty() { UpdateKind::NewPackage } else { UpdateKind::NewVersion };
         let at = versions.partition_point(|other| other.cmp_version(release).is_lt());
         versions.insert(at, release.clone());
