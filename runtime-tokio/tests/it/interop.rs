@@ -396,7 +396,7 @@ async fn hear_all(wharf: &mut [Wharf], foreign: &mut [Foreign], heard: &mut [Hea
 async fn signed_messages_reach_every_subscriber_once_through_peers_of_the_other_kind() {
     const TOPIC: &str = "mixed";
     const NEIGHBOURS: [usize; 3] = [0, 1, 5];
-    const BURST: u8 = 20;
+    const BURST: u8 = 8;
 
     // Nobody hears of peers he was not connected to: the foreign peers speak DHT protocols of their own.
     let mut config = config();
@@ -529,4 +529,42 @@ async fn messages_as_large_as_either_side_sends_are_read_by_the_other() {
     let too_large = node.registry.pubsub_publish(TOPIC.into(), vec![0; LARGEST_FOREIGN].into()).await;
     assert!(matches!(too_large, Err(Error::Command(_))), "{too_large:?}");
     assert_eq!(node.registry.peers().await.unwrap()[0].offences, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_connection_brings_everything_back() {
+    const TOPIC: &str = "again";
+    const KEY: &[u8] = b"/test/again";
+    let mut config = config();
+    // It does not dial by itself.
+    config.peers.min_connections = 0;
+    let mut node = Wharf::start(config, Vec::new()).await;
+    let mut foreign = Foreign::start(Setup { k: 1, ..Setup::default() }).await;
+    node.registry.pubsub_subscribe(TOPIC.into()).await.unwrap();
+    foreign.subscribe(TOPIC);
+    let foreign_id = registry_core::PeerId::from_bytes(&foreign.peer_id.to_bytes()).unwrap();
+    // More often than libp2p-gossipsub accepts streams on one connection.
+    for round in 0..6 {
+        if round % 2 == 0 {
+            foreign.dial(node.addr());
+        } else {
+            assert_eq!(node.registry.connect(foreign.addr.clone()).await.unwrap(), foreign_id);
+        }
+        eventually("the mesh is whole", async || foreign.mesh(TOPIC).await == [node.id()]).await;
+        for peer in [Peer::Wharf(&node), Peer::Foreign(&foreign)] {
+            eventually("the routing table is filled", async || peer.servers().await == 1).await;
+        }
+
+        assert!(foreign.publish(TOPIC, &[round]).await);
+        assert_eq!(node.heard().await, (foreign.peer_id, vec![round]));
+        let sent = node.registry.pubsub_publish(TOPIC.into(), vec![round].into()).await;
+        assert_eq!(sent.unwrap(), 1);
+        assert_eq!(foreign.messages.recv().await, Some((node.id(), vec![round])));
+        assert!(foreign.put(KEY, &[round]).await);
+        assert_eq!(Peer::Wharf(&node).get(KEY).await, Some(vec![round]));
+
+        node.registry.disconnect(foreign_id).await.unwrap();
+        eventually("the connection is gone", async || foreign.acquaintance(node.id()).await.is_none()).await;
+        eventually("the mesh is empty", async || foreign.mesh(TOPIC).await.is_empty()).await;
+    }
 }
