@@ -5,7 +5,7 @@
 //! | `position` | the key space and its metric |
 //! | `table` | k-buckets with seniority |
 //! | `lookup` | the iterative lookup, pure |
-//! | `query` | running lookups and what each is for; requests in flight |
+//! | `query`, `pace` | running lookups and what each is for; requests in flight, and when one is slow |
 //! | `values` | reading and writing values: quorum, selection, entry correction |
 //! | `server` | answers to peers |
 //! | `validator`, `ipns` | which values are valid, which is better |
@@ -18,6 +18,7 @@
 mod announce;
 mod ipns;
 mod lookup;
+mod pace;
 mod position;
 mod providers;
 mod query;

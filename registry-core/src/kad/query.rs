@@ -9,6 +9,7 @@ use crate::cx::Cx;
 use crate::id::{Owner, PeerIx, RequestId};
 use crate::kad::announce::Kind;
 use crate::kad::lookup::{Breadth, Lookup, Referrer};
+use crate::kad::pace::Pace;
 use crate::kad::position::Position;
 use crate::kad::values::{Get, Store};
 use crate::kad::{Kad, KadEvent, MAX_FOUND, QueryId, Timer, message};
@@ -28,7 +29,8 @@ const MAX_WAITING: usize = 1024;
 /// Requests in flight whose query is over, kept only to learn whether the peer is alive.
 const MAX_ORPHANS: usize = 1024;
 
-/// A peer that has not answered after this part of the request's time is slow.
+/// A peer that has not answered when answers usually have come, or at the latest after this part of the request's time,
+/// is slow.
 const SLOW_DIVISOR: u32 = 3;
 
 #[derive(Debug, Default)]
@@ -38,6 +40,10 @@ pub(super) struct Queries {
     waiting: VecDeque<Waiting>,
     background: VecDeque<Waiting>,
     requests: BTreeMap<RequestId, Sent>,
+    /// Of peers that were connected when asked.
+    pace: Pace,
+    /// Of peers that had to be dialled.
+    dial_pace: Pace,
 }
 
 #[derive(Debug)]
@@ -84,6 +90,9 @@ pub(super) struct Sent {
     /// The answer must be of the same kind.
     pub(super) kind: KadKind,
     purpose: Purpose,
+    at: Instant,
+    /// The peer had to be dialled first.
+    dialled: bool,
     slow: bool,
 }
 
@@ -241,29 +250,41 @@ impl Kad {
 
     /// Asks whom the lookup wants asked, and ends it when it is done.
     pub(super) fn advance(&mut self, cx: &mut Cx<'_>, id: QueryId) {
-        let Some(query) = self.queries.running.get_mut(&id) else { return };
-        while let Some(peer) = query.lookup.next() {
-            if !cx.peers.is_reachable(cx.now, peer) {
-                query.lookup.fail(peer);
-                continue;
-            }
-            query.lookup.ask(peer);
-            let request = cx.request(Owner::Kad, peer, query.question.clone());
-            let sent = Sent { peer, kind: query.kind, purpose: Purpose::Lookup(id), slow: false };
-            self.queries.requests.insert(request, sent);
-            self.timers.set(Timer::Request(request), slow_at(cx));
+        while let Some((peer, question, kind)) = self.next_candidate(cx, id) {
+            self.send(cx, peer, question, kind, Purpose::Lookup(id));
         }
-        if query.lookup.is_finished() {
+        if self.queries.running.get(&id).is_some_and(|query| query.lookup.is_finished()) {
             self.found(cx, id);
+        }
+    }
+
+    /// The next candidate that can be reached, marked as asked, and the question.
+    fn next_candidate(&mut self, cx: &Cx<'_>, id: QueryId) -> Option<(PeerIx, Message, KadKind)> {
+        let query = self.queries.running.get_mut(&id)?;
+        loop {
+            let peer = query.lookup.next()?;
+            if cx.peers.is_reachable(cx.now, peer) {
+                query.lookup.ask(peer);
+                return Some((peer, query.question.clone(), query.kind));
+            }
+            query.lookup.fail(peer);
         }
     }
 
     /// Sends a request of its own, beside any lookup.
     pub(super) fn ask(&mut self, cx: &mut Cx<'_>, peer: PeerIx, msg: KadMessage, purpose: Purpose) {
         let kind = msg.kind;
+        self.send(cx, peer, msg.into(), kind, purpose);
+    }
+
+    fn send(&mut self, cx: &mut Cx<'_>, peer: PeerIx, msg: Message, kind: KadKind, purpose: Purpose) {
+        let dialled = !cx.peers.is_connected(peer);
         let request = cx.request(Owner::Kad, peer, msg);
-        self.queries.requests.insert(request, Sent { peer, kind, purpose, slow: false });
-        self.timers.set(Timer::Request(request), slow_at(cx));
+        let sent = Sent { peer, kind, purpose, at: cx.now, dialled, slow: false };
+        self.queries.requests.insert(request, sent);
+        let pace = if dialled { self.queries.dial_pace } else { self.queries.pace };
+        let patience = pace.patience(cx.config.kad.request_timeout / SLOW_DIVISOR);
+        self.timers.set(Timer::Request(request), cx.now + patience.max(Duration::from_millis(1)));
     }
 
     /// A request has waited: first it counts as slow, then as failed.
@@ -277,9 +298,9 @@ impl Kad {
             return;
         }
         sent.slow = true;
-        let Sent { peer, purpose, .. } = *sent;
-        let rest = cx.config.kad.request_timeout / SLOW_DIVISOR * (SLOW_DIVISOR - 1);
-        self.timers.set(Timer::Request(id), cx.now + rest.max(Duration::from_millis(1)));
+        let Sent { peer, purpose, at, .. } = *sent;
+        let deadline = at + cx.config.kad.request_timeout;
+        self.timers.set(Timer::Request(id), deadline.max(cx.now + Duration::from_millis(1)));
         if let Purpose::Lookup(query) = purpose
             && let Some(running) = self.queries.running.get_mut(&query)
         {
@@ -302,6 +323,8 @@ impl Kad {
     }
 
     pub(super) fn answered(&mut self, cx: &mut Cx<'_>, sent: &Sent, msg: &KadMessage) {
+        let pace = if sent.dialled { &mut self.queries.dial_pace } else { &mut self.queries.pace };
+        pace.sample(cx.now.since(sent.at));
         match sent.purpose {
             Purpose::Lookup(id) => self.lookup_answered(cx, id, sent.peer, msg),
             Purpose::Store(id) => {
@@ -423,10 +446,6 @@ impl Kad {
             keep
         });
     }
-}
-
-fn slow_at(cx: &Cx<'_>) -> Instant {
-    cx.now + (cx.config.kad.request_timeout / SLOW_DIVISOR).max(Duration::from_millis(1))
 }
 
 /// Merges an answer's closer peers: each once, without this node and the one that answered, only the 2k nearest.

@@ -1,0 +1,56 @@
+//! How long an answer usually takes: the estimator of RFC 6298, in integers.
+
+use crate::time::{Duration, micros};
+
+/// Below this nobody is slow: a scheduler's hiccup is no news.
+const MIN_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Smoothed mean and deviation of answer times, in microseconds; 0 before the first.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    mean: u64,
+    deviation: u64,
+}
+
+impl Pace {
+    pub(super) fn sample(&mut self, time: Duration) {
+        let time = micros(time).max(1);
+        if self.mean == 0 {
+            *self = Self { mean: time, deviation: time / 2 };
+        } else {
+            self.deviation = self.deviation - self.deviation / 4 + self.mean.abs_diff(time) / 4;
+            self.mean = self.mean - self.mean / 8 + time / 8;
+        }
+    }
+
+    /// After this an answer is late: mean and four deviations, at most `limit`.
+    pub(super) fn patience(self, limit: Duration) -> Duration {
+        if self.mean == 0 {
+            return limit;
+        }
+        let usual = Duration::from_micros(self.mean.saturating_add(self.deviation.saturating_mul(4)));
+        usual.max(MIN_PATIENCE).min(limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_follows_the_answers_within_its_bounds() {
+        let limit = Duration::from_secs(2);
+        let mut pace = Pace::default();
+        assert_eq!(pace.patience(limit), limit);
+        for _ in 0..100 {
+            pace.sample(Duration::from_millis(50));
+        }
+        assert_eq!(pace.patience(limit), MIN_PATIENCE);
+        for _ in 0..10 {
+            pace.sample(Duration::from_millis(400));
+        }
+        assert!(pace.patience(limit) > Duration::from_millis(500));
+        pace.sample(Duration::MAX);
+        assert_eq!(pace.patience(limit), limit);
+    }
+}
