@@ -11,8 +11,8 @@ use crate::wire::WireError;
 
 /// rust-libp2p closes the stream above this.
 pub(crate) const MAX_FRAME: usize = 16 * 1024;
-/// Key and value of a record together. Store and wire share it: what is stored can be sent, with room in the frame for
-/// the key once more and some 20 peers of a GET_VALUE answer.
+/// Key and value of a record that is kept or sent: there is room in the frame for the key once more and some 20 peers of
+/// a GET_VALUE answer. Larger ones are read, for rust-libp2p sends what fits a frame, and then refused.
 pub(crate) const MAX_RECORD: usize = 10 * 1024;
 /// Peers read from one list of a message: twice the default k of 20, and room for the doubles that js-libp2p sends.
 pub(crate) const MAX_PEERS: usize = 64;
@@ -73,7 +73,7 @@ impl KadMessage {
     pub(crate) fn decode(frame: Bytes) -> Result<Self, WireError> {
         let proto = MessageProto::decode(frame)?;
         let kind = KadKind::from_code(proto.kind).ok_or(WireError::Encoding)?;
-        let record = proto.record.map(RecordProto::read).transpose()?;
+        let record = proto.record.map(RecordProto::read);
         if kind == KadKind::PutValue && proto.key.is_empty() && record.is_none() {
             return Err(WireError::Missing);
         }
@@ -180,11 +180,8 @@ struct RecordProto {
 
 impl RecordProto {
     /// Copied: a stored record must not keep its whole frame in memory.
-    fn read(self) -> Result<Record, WireError> {
-        if self.key.len() + self.value.len() > MAX_RECORD {
-            return Err(WireError::TooLong);
-        }
-        Ok(Record { key: Bytes::copy_from_slice(&self.key), value: Bytes::copy_from_slice(&self.value) })
+    fn read(self) -> Record {
+        Record { key: Bytes::copy_from_slice(&self.key), value: Bytes::copy_from_slice(&self.value) }
     }
 }
 

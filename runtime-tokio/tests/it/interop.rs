@@ -568,3 +568,22 @@ async fn a_new_connection_brings_everything_back() {
         eventually("the mesh is empty", async || foreign.mesh(TOPIC).await.is_empty()).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_that_wharf_does_not_keep_are_refused_without_a_charge() {
+    let node = Wharf::start(config(), Vec::new()).await;
+    let foreign = Foreign::start(Setup { k: 1, ..Setup::default() }).await;
+    foreign.dial(node.addr());
+    for peer in [Peer::Wharf(&node), Peer::Foreign(&foreign)] {
+        eventually("the routing table is filled", async || peer.servers().await == 1).await;
+    }
+    // libp2p-kad takes any key, and any value that fits its frame of 16 KiB.
+    for (key, len) in
+        [(&b"/other/key"[..], 10), (b"key", 10), (b"\xff\xfe", 10), (b"/test/key", 0), (b"/test/key", 15_000)]
+    {
+        assert!(!foreign.put(key, &vec![7; len]).await, "{key:?} of {len} bytes");
+    }
+    assert!(foreign.put(b"/test/key", &[7; 10_000]).await);
+    assert_eq!(Peer::Wharf(&node).get(b"/test/key").await, Some(vec![7; 10_000]));
+    assert_eq!(node.registry.peers().await.unwrap()[0].offences, 0);
+}

@@ -111,6 +111,10 @@ fn attack_24_a_stored_value_always_fits_an_answer() {
     }
     let key = alloc::format!("/test/{}", "x".repeat(400));
     let value = vec![1; crate::wire::kad::MAX_RECORD - key.len()];
+    let longer = [&value[..], &[1]].concat();
+    script.put(peers[0], &put_question(key.as_bytes(), &longer));
+    let done = script.done();
+    assert!(matches!(done.answers[..], [(_, None)]) && done.offences.is_empty(), "refused, for others keep more");
     assert!(script.ask(peers[0], &put_question(key.as_bytes(), &value)).is_some());
     let got = script.ask(peers[0], &question(KadKind::GetValue, key.as_bytes())).unwrap();
     assert_eq!(got.record.as_ref().map(|record| record.value.len()), Some(value.len()));
