@@ -141,6 +141,12 @@ impl Lookup {
         self.nearest_live().find(|candidate| candidate.state == State::Heard).map(|candidate| candidate.peer)
     }
 
+    /// Candidates it has heard of and will ask as soon as there is a free slot, unless closer ones turn up.
+    pub(crate) fn upcoming(&self) -> impl Iterator<Item = PeerIx> {
+        let heard = |candidate: &&Candidate| candidate.state == State::Heard && candidate.source.is_some();
+        self.nearest_live().filter(heard).map(|candidate| candidate.peer)
+    }
+
     /// May so many prompt and so many slow requests be in flight?
     pub(crate) fn is_within(&self, prompt: usize, slow: usize) -> bool {
         prompt <= self.breadth.alpha && prompt + slow <= 2 * self.breadth.alpha

@@ -143,6 +143,11 @@ impl Queries {
         Some((query.key, query.work))
     }
 
+    #[cfg(test)]
+    pub(super) fn open_requests(&self) -> usize {
+        self.requests.len()
+    }
+
     /// See `Kad::assert_bounds`.
     pub(super) fn assert_bounds(&self) {
         assert!(self.running.len() <= MAX_RUNNING);
@@ -253,8 +258,12 @@ impl Kad {
         while let Some((peer, question, kind)) = self.next_candidate(cx, id) {
             self.send(cx, peer, question, kind, Purpose::Lookup(id));
         }
-        if self.queries.running.get(&id).is_some_and(|query| query.lookup.is_finished()) {
+        let Some(query) = self.queries.running.get(&id) else { return };
+        if query.lookup.is_finished() {
             self.found(cx, id);
+        } else if !query.work.is_background() {
+            // Most of a cold lookup's time is handshakes: those of the next ones need not wait for a free slot.
+            query.lookup.upcoming().for_each(|peer| cx.peers.dial(cx.now, cx.config, cx.out, peer));
         }
     }
 

@@ -226,3 +226,15 @@ fn a_cancelled_query_raises_nothing() {
     script.pass(Duration::from_secs(100));
     assert!(script.events().is_empty());
 }
+
+#[test]
+fn connections_to_the_next_candidates_are_opened_ahead_but_requests_are_not() {
+    let mut script = Script::new(|config| config.alpha = 3);
+    script.join(1);
+    let asked = find(&mut script, b"key");
+    script.answer(&asked[0], |msg| msg.closer = (2..=12).map(kad_peer).collect());
+    let dials = script.world.actions().into_iter().filter(|action| matches!(action, Action::Dial { .. })).count();
+    assert_eq!(dials, 11);
+    let open = script.kad.queries.open_requests();
+    assert_eq!(open, 3);
+}
