@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use registry_core::BlockId;
 use registry_core::exchange::unixfs::{Step, UnixfsError, Walk, WalkLimits};
@@ -15,6 +16,9 @@ use registry_core::exchange::unixfs::{Step, UnixfsError, Walk, WalkLimits};
 use super::{folded, is_safe};
 use crate::jobs::Stop;
 use crate::store::{Blocks, StoreFault, sync_dir};
+
+/// Looking at a destination and moving there is one step for all exports of this process.
+static PLACING: Mutex<()> = Mutex::new(());
 
 /// Files and folders of one package.
 const MAX_ENTRIES: u64 = 1_000_000;
@@ -92,6 +96,7 @@ pub(crate) fn export(
     let temporary = Temporary::new(parent)?;
     let new = temporary.0.join("new");
     Writer { blocks, new: &new, stop, written: 0, names: BTreeSet::new() }.write(root, size)?;
+    let _turn = PLACING.lock().unwrap_or_else(PoisonError::into_inner);
     match fs::symlink_metadata(&out) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(fault(&out, error)),

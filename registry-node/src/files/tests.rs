@@ -272,6 +272,29 @@ fn packages_are_joined_in_one_folder_unless_an_entry_differs() {
     assert_eq!(fs::read_dir(place.dir.path().join("out")).unwrap().count(), 1);
 }
 
+#[test]
+fn packages_that_arrive_at_once_are_joined_in_a_folder_that_was_not_there() {
+    for _ in 0..5 {
+        let place = Place::new();
+        let packed: Vec<_> = (0..8)
+            .map(|n| {
+                let path = place.dir.path().join(format!("file-{n}"));
+                fs::write(&path, format!("{n}")).unwrap();
+                place.pack(&path).unwrap()
+            })
+            .collect();
+        std::thread::scope(|scope| {
+            for packed in &packed {
+                let (blocks, out) = (&place.blocks, place.out());
+                scope.spawn(move || {
+                    export(blocks, packed.root, packed.size, &out, Existing::Join, &Stop::default()).unwrap();
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(place.out()).unwrap().count(), 8);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_in_the_destinations_place_is_not_followed() {
