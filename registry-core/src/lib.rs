@@ -9,8 +9,7 @@
 //!    [`Node::poll_action`] until it is `None`, then read [`Node::poll_timeout`].
 //! 2. Actions form one FIFO. Do them in that order; in particular nothing may overtake a [`Action::Store`]'s answer.
 //! 3. An older `now` is clamped. No input, however hostile, panics or fails: a peer's fault costs that peer.
-//! 4. After `handle_timeout(t)` with `t` not before the wake's `at`, the next wake is later than `t`, or it says
-//!    [`WakeReason::Backlog`] and the backlog has become smaller.
+//! 4. After `handle_timeout(t)` with `t` not before the wake's `at`, the next wake is later than `t`.
 //! 5. Each [`Action`] says which [`Input`] answers it. Answers may come in any order, except the store's.
 //! 6. The same seed, start and calls give the same actions, byte for byte, in debug and release builds.
 //! 7. A restarted node is a new `Node` with another seed, given its rows by [`Input::Recovered`].

@@ -105,8 +105,6 @@ pub enum WakeReason {
     Sync,
     /// Deadlines of application commands.
     Operations,
-    /// A bounded backlog that is being worked off; it is smaller after each call.
-    Backlog,
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer, SigningKey as Key, VerifyingKey};
 use registry_core::PeerId;
 use registry_core::action::SignatureCheck;
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::mix::{LookupTable, stream};
 
@@ -83,11 +83,6 @@ fn verify(check: &SignatureCheck) -> bool {
         (Some(key), Some(signature)) => key.verify_strict(&check.message, &signature).is_ok(),
         _ => false,
     }
-}
-
-/// Names content for look-up tables of the engine.
-pub fn content_key(data: &[u8]) -> u128 {
-    xxh3_128(data)
 }
 
 #[cfg(test)]

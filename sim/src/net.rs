@@ -55,7 +55,7 @@ impl Net {
 
     fn place(&self, node: u32) -> (u64, u64) {
         let bits = draw(self.seed, Domain::Coordinates, u64::from(node), 0);
-        ((bits >> 32) * SIDE >> 32, (bits & 0xffff_ffff) * SIDE >> 32)
+        (((bits >> 32) * SIDE) >> 32, ((bits & 0xffff_ffff) * SIDE) >> 32)
     }
 }
 

@@ -54,7 +54,6 @@ pub struct Host {
     pub(super) seq: u64,
     pub(super) wake_at: Option<u64>,
     pub(super) wake_queued: Option<u64>,
-    pub(super) backlog_wakes: u32,
     /// Advertises the DHT protocol.
     pub(super) server: bool,
 }
@@ -85,7 +84,6 @@ impl Host {
             seq: 0,
             wake_at: None,
             wake_queued: None,
-            backlog_wakes: 0,
             server: false,
         }
     }

@@ -13,7 +13,7 @@ use registry_core::command::{Command, CommandError};
 use registry_core::event::Event;
 use registry_core::id::{OpId, RequestId, Token};
 use registry_core::input::{Input, RequestError};
-use registry_core::{Config, Instant, Message, Node, PeerId, Start, UnixTime, WakeReason};
+use registry_core::{Config, Digest, Instant, Message, Node, PeerId, Start, UnixTime};
 
 use crate::checks::Check;
 use crate::crypto::Verifier;
@@ -36,8 +36,6 @@ const ENGINE: u32 = u32::MAX;
 const EPOCH: UnixTime = UnixTime::from_secs(1_767_225_600);
 /// The shell gives up on a request after this, in microseconds.
 const REQUEST_TIMEOUT: u64 = 30_000_000;
-/// A node may say so often in a row that it is working off a backlog.
-const MAX_BACKLOG_WAKES: u32 = 100_000;
 
 /// What waits in the queue.
 #[derive(Debug)]
@@ -99,12 +97,14 @@ struct Waiting {
     id: RequestId,
 }
 
+/// What a node does instead of one of its actions.
+pub type ReplaceAction = dyn FnMut(NodeIx, Action) -> Vec<Action>;
+
 /// Faults planted on purpose, to see that a check finds them.
 #[derive(Default)]
 pub struct Planted {
     /// Replaces a node's action by others.
-    #[allow(clippy::type_complexity)]
-    pub action: Option<Box<dyn FnMut(NodeIx, Action) -> Vec<Action>>>,
+    pub action: Option<Box<ReplaceAction>>,
     /// This node's timeouts do not reach it.
     pub deaf: Option<NodeIx>,
     /// This node's frames are longer than any protocol allows.
@@ -248,7 +248,7 @@ impl World {
     }
 
     /// Puts a block on a node's disk, as a shell does before it asks for a publish.
-    pub fn put_block(&mut self, ix: NodeIx, digest: registry_core::Digest, data: Bytes) {
+    pub fn put_block(&mut self, ix: NodeIx, digest: Digest, data: Bytes) {
         self.hosts[ix as usize].disk.put(digest, data);
     }
 
@@ -451,16 +451,11 @@ impl World {
         self.check_spin(ix, now);
     }
 
-    /// After a timeout the next wake is later, or works off a backlog that ends.
+    /// After a timeout the next wake is later.
     fn check_spin(&mut self, ix: NodeIx, now: Instant) {
-        let host = &mut self.hosts[ix as usize];
-        let next = host.node.as_ref().and_then(|node| node.poll_timeout()).filter(|wake| wake.at <= now);
-        host.backlog_wakes = match next {
-            Some(wake) if wake.why == WakeReason::Backlog => host.backlog_wakes + 1,
-            _ => 0,
-        };
-        let spins = next.is_some_and(|wake| wake.why != WakeReason::Backlog) || host.backlog_wakes > MAX_BACKLOG_WAKES;
-        self.spin.judge(!spins, || format!("node {ix} at {now:?} wants {next:?}"));
+        let node = self.hosts[ix as usize].node.as_ref();
+        let again = node.and_then(|node| node.poll_timeout()).filter(|wake| wake.at <= now);
+        self.spin.judge(again.is_none(), || format!("node {ix} at {now:?} wants {again:?}"));
     }
 
     fn spurious_timeout(&mut self) {
