@@ -1,4 +1,4 @@
-//! The frozen frame of everything signed: body bytes beside signatures (architecture.md section 6).
+//! The frozen frame of everything signed: body bytes beside signatures.
 //!
 //! Encoded as the DAG-CBOR list `[body, [[key index, signature], ...]]` with body and signatures as byte strings. What is
 //! signed is [`signing_input`]: a prefix that names the kind of body, then the body, so that a signature of one kind is

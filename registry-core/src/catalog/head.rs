@@ -1,4 +1,4 @@
-//! The signed head of a publisher's log (architecture.md section 6).
+//! The signed head of a publisher's log.
 //!
 //! Body: `{expiry, format: 1, length, network, publisher, root, time, tip}`, times in whole seconds since 1970.
 

@@ -1,4 +1,4 @@
-//! The statement a publisher is named by, and the local publisher made of it (architecture.md section 6).
+//! The statement a publisher is named by, and the local publisher made of it.
 //!
 //! Body: `{format: 1, keys: [32 bytes], next: [32 bytes], threshold}`. It names no network: an identity is the same in
 //! all of them, its log and head are not.

@@ -1,4 +1,4 @@
-//! The head record: what the DHT holds under `/wharf/<publisher id>` (architecture.md section 6).
+//! The head record: what the DHT holds under `/wharf/<publisher id>`.
 //!
 //! The DAG-CBOR list `[inception, rotations, head]`: two encoded envelopes as byte strings, and between them the list of
 //! rotations of keys. This version knows no rotations and takes a record with some for one of a later version. A record

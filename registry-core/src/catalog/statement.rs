@@ -1,4 +1,4 @@
-//! The encoded form of an entry of a publisher's log (architecture.md section 6).
+//! The encoded form of an entry of a publisher's log.
 //!
 //! Body: a map of `format: 1`, `kind`, `network`, `publisher`, `position`, `previous` and the fields of the kind. The only
 //! kind so far is `release`; further ones (yank, deprecate, rotate) will be further values of `kind`. A body has exactly

@@ -15,7 +15,7 @@ use crate::wire::Message;
 /// Dials the shell works on at once: enough for a few lookups side by side.
 pub(super) const MAX_IN_FLIGHT: usize = 64;
 
-/// Peers waiting for their turn (protocols.md, attack 38).
+/// Peers waiting for their turn (attack 38 of PROTOCOLS.md).
 pub(super) const MAX_QUEUED: usize = 128;
 
 /// A dial the shell has not answered by then is given up: longer than any transport tries.

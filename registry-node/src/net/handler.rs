@@ -27,11 +27,11 @@ use super::requests::{self, Line, Requests, exchange};
 /// Inbound streams of one protocol. The one that has been silent longest makes room for a new one.
 const fn max_inbound(protocol: Protocol) -> usize {
     match protocol {
-        // As many as js-libp2p serves (K7).
+        // As many as js-libp2p serves.
         Protocol::Kad => 32,
         // Each may hold a frame of 1 MiB.
         Protocol::Registry => 8,
-        // js- and py-libp2p replace theirs (G9), and what is left in the old one still counts.
+        // js- and py-libp2p replace theirs, and what is left in the old one still counts.
         Protocol::Gossip | Protocol::Bitswap => 4,
     }
 }

@@ -12,7 +12,7 @@ use super::frame::Framed;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Messages waiting for one peer on one protocol.
 const MAX_MESSAGES: usize = 2048;
-/// Streams opened on one connection in its life: rust-libp2p refuses the fifth and never speaks gossip again (G9).
+/// Streams opened on one connection in its life: rust-libp2p refuses the fifth and never speaks gossip again.
 const MAX_OPENED: u8 = 4;
 
 /// From the one that is kept longest to the one that is dropped first.

@@ -11,7 +11,7 @@ use registry_core::input::RequestError;
 
 use super::frame::{Framed, ReadError, within};
 
-/// Streams at once for one protocol: py-libp2p serves twelve and resets the rest (K7).
+/// Streams at once for one protocol: py-libp2p serves twelve and resets the rest.
 const MAX_STREAMS: usize = 8;
 /// Unused streams kept for the next requests.
 const MAX_IDLE: usize = 4;

@@ -1,4 +1,4 @@
-//! The attack cases of protocols.md, section 5, and the advisories of section 2.3.
+//! The attack cases of PROTOCOLS.md, and published advisories of other implementations.
 
 use alloc::vec;
 use alloc::vec::Vec;
