@@ -21,7 +21,7 @@ use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::net::{Behaviour, NetConfig};
 use crate::runtime::{Clock, Runtime, Tasks};
-use crate::store::Store;
+use crate::store::{Store, StoreFault};
 use crate::swarm::{self, NodeBehaviour};
 
 /// Answers of the workers that wait for the loop.
@@ -162,11 +162,7 @@ impl Builder {
 }
 
 impl Registry {
-    async fn ready(
-        &self,
-        events: Subscription,
-        fault: oneshot::Receiver<crate::store::StoreFault>,
-    ) -> Result<(), Error> {
+    async fn ready(&self, events: Subscription, fault: oneshot::Receiver<StoreFault>) -> Result<(), Error> {
         let ready = events
             .filter(|notice| futures::future::ready(matches!(notice, Notice::Event(registry_core::Event::Ready))));
         let fault = fault.then(|fault| async {

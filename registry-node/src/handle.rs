@@ -14,8 +14,9 @@ use registry_core::catalog::{Content, Dependency, Name, NewRelease, PackageSpec,
 use registry_core::command::{DhtCommand, PubsubCommand};
 use registry_core::event::{DhtResult, Stage};
 use registry_core::id::TopicName;
+use registry_core::peers::PeerView;
 use registry_core::search::{Query, SearchPage};
-use registry_core::{BlockId, Command, Event, Node, OpId, PeerId, PublisherId};
+use registry_core::{BlockId, Command, Event, Node, OpId, PeerId, PublisherId, Stats};
 
 use crate::builder::Builder;
 use crate::driver::Ask;
@@ -313,7 +314,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::NotRunning`].
-    pub async fn peers(&self) -> Result<Vec<registry_core::peers::PeerView>, Error> {
+    pub async fn peers(&self) -> Result<Vec<PeerView>, Error> {
         self.look(Node::peers).await
     }
 
@@ -321,7 +322,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::NotRunning`].
-    pub async fn stats(&self) -> Result<registry_core::Stats, Error> {
+    pub async fn stats(&self) -> Result<Stats, Error> {
         self.look(Node::stats).await
     }
 

@@ -35,7 +35,7 @@ use crate::command::CommandError;
 use crate::cx::Cx;
 use crate::event::OpError;
 use crate::id::{JobId, OpId, PeerId, PeerIx, StoreId, TopicName};
-use crate::input::{GossipVersion, Row, StoreResult};
+use crate::input::{GossipVersion, Row, Side, StoreResult};
 use crate::time::{Duration, Instant, micros};
 use crate::wire::gossip::{Control, MAX_PUBLISH, Rpc, Subscription};
 
@@ -192,7 +192,7 @@ impl Gossip {
 
     pub(crate) fn handle_rpc(&mut self, cx: &mut Cx<'_>, peer: PeerIx, rpc: &Rpc) {
         let Some(side) = cx.peers.side(peer) else { return };
-        self.peers.entry(peer).or_insert_with(|| PeerState::new(side == crate::input::Side::Dialer));
+        self.peers.entry(peer).or_insert_with(|| PeerState::new(side == Side::Dialer));
         self.handle_subscriptions(cx, peer, &rpc.subscriptions);
         for msg in rpc.publish.iter().take(MAX_PUBLISH) {
             self.handle_message(cx, peer, msg);

@@ -11,6 +11,7 @@ use crate::kad::validator::validate;
 use crate::kad::values::{Store, expiry};
 use crate::kad::{Kad, Timer, around, message};
 use crate::time::Duration;
+use crate::wire::Message;
 use crate::wire::kad::{KadKind, KadMessage, KadPeer};
 
 /// An announcement that reached nobody is tried again after this.
@@ -102,7 +103,7 @@ impl Kad {
         let addrs = cx.peers.local_addrs().iter().take(MAX_OWN_ADDRS).cloned().collect();
         let own = KadPeer { id: cx.local.id, addrs, connected: true };
         let msg = KadMessage { providers: [own].into(), ..message(KadKind::AddProvider, key.clone()) };
-        let msg = crate::wire::Message::from(msg);
+        let msg = Message::from(msg);
         let mut sent = 0;
         for peer in lookup.closest() {
             cx.notify(peer, msg.clone());

@@ -1,6 +1,7 @@
 //! The application's commands: started here, carried by the machines, ended here.
 
-use alloc::string::ToString;
+use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -9,12 +10,13 @@ use bytes::Bytes;
 use crate::action::Action;
 use crate::catalog::{Content, NewRelease, PackageSpec, ReleaseInfo};
 use crate::command::{Command, CommandError, DhtCommand, PubsubCommand};
+use crate::cx::Cx;
 use crate::event::{DhtResult, Event, OpError, Refusal, Stage};
 use crate::id::{DialId, OpId, PeerIx, PublisherId};
 use crate::kad::{Kad, QueryId};
 use crate::node::announce::Item;
 use crate::node::operations::{Announcement, DhtKind, OPERATION_TIMEOUT, Operation, Publish, Purpose, Resolve};
-use crate::node::{Cx, Node, cx};
+use crate::node::{Node, cx};
 use crate::search::Query;
 use crate::time::Instant;
 
@@ -229,12 +231,10 @@ impl Node {
 
     fn search(&mut self, op: OpId, query: &Query) -> Result<(), CommandError> {
         if query.text.len() > MAX_QUERY_TEXT {
-            let reason = alloc::format!("longer than {MAX_QUERY_TEXT} bytes");
-            return Err(CommandError::Invalid { field: "query", reason });
+            return Err(invalid("query", format!("longer than {MAX_QUERY_TEXT} bytes")));
         }
         if !(1..=MAX_RESULTS).contains(&query.limit) {
-            let reason = alloc::format!("must be from 1 to {MAX_RESULTS}");
-            return Err(CommandError::Invalid { field: "limit", reason });
+            return Err(invalid("limit", format!("must be from 1 to {MAX_RESULTS}")));
         }
         let page = self.index.search(query);
         self.out.push(Action::Emit(Event::SearchDone { op, page }));
@@ -318,7 +318,7 @@ impl Node {
             DhtCommand::FindProviders { key, count } => {
                 check_provider_key(&key)?;
                 if !(1..=MAX_FOUND).contains(&count) {
-                    return Err(invalid("count", "must be from 1 to 100"));
+                    return Err(invalid("count", format!("must be from 1 to {MAX_FOUND}")));
                 }
                 (self.kad.find_providers(cx!(self, kad), key, count), DhtKind::FindProviders)
             }
@@ -439,9 +439,10 @@ impl Node {
 }
 
 fn check_provider_key(key: &[u8]) -> Result<(), CommandError> {
-    if (1..=MAX_PROVIDER_KEY).contains(&key.len()) { Ok(()) } else { Err(invalid("key", "must be 1 to 80 bytes")) }
+    let fits = (1..=MAX_PROVIDER_KEY).contains(&key.len());
+    if fits { Ok(()) } else { Err(invalid("key", format!("must be 1 to {MAX_PROVIDER_KEY} bytes"))) }
 }
 
-fn invalid(field: &'static str, reason: &str) -> CommandError {
-    CommandError::Invalid { field, reason: reason.to_string() }
+fn invalid(field: &'static str, reason: impl Into<String>) -> CommandError {
+    CommandError::Invalid { field, reason: reason.into() }
 }

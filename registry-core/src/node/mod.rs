@@ -13,10 +13,13 @@
 //! | kad | put, provided | the announcement; the publish that waits |
 //! | kad | closest | the DHT command |
 //! | kad | record seen | catalog |
-//! | gossip | deliver | catalog (the registry's topic), or emit and accept |
+//! | gossip | deliver | catalog (the registry's topic), or accept and emit |
 //! | gossip | published | the publish or pubsub command |
 //! | catalog | admitted | search index, sync (fingerprints); emit; the resolves that wait |
-//! | catalog | announce | announcements (record, log), gossip |
+//! | catalog | signed | emit |
+//! | catalog | announce | announcements (record, log), gossip; emit |
+//! | catalog | renewed | announcements (record), gossip |
+//! | catalog | publish failed | emit |
 //! | catalog | behind | sync |
 //! | catalog | judged | gossip or sync, whoever handed it in |
 //! | sync | entries | catalog |
@@ -43,7 +46,7 @@ use crate::cx::{Cx, LocalPeer, Outbox};
 use crate::event::Event;
 use crate::exchange::Exchange;
 use crate::gossip::Gossip;
-use crate::id::{Owner, RequestId, TopicName};
+use crate::id::TopicName;
 use crate::input::{Input, Row};
 use crate::kad::Kad;
 use crate::peers::{PeerView, Peers};
@@ -51,7 +54,6 @@ use crate::rng::{Rng, Seed};
 use crate::search::Index;
 use crate::sync::Sync;
 use crate::time::{Instant, UnixTime, Wake, WakeReason};
-use crate::wire::{Kind, Message};
 
 use announce::Announcer;
 use commands::OwnLog;
@@ -207,9 +209,9 @@ impl Node {
         self.advance(now);
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.peers.next_deadline()) {
+            let unix = self.unix();
             let (gossip, exchange) = (&self.gossip, &self.exchange);
             let keep = |peer| gossip.in_mesh(peer) || exchange.in_use(peer);
-            let unix = self.wall.unix + self.now.since(self.wall.now);
             self.peers.handle_timeout(self.now, unix, &self.config, &mut self.out, keep);
         }
         if due(self.kad.next_deadline()) {

@@ -4,17 +4,18 @@ use bytes::Bytes;
 
 use crate::action::{Action, SendClass};
 use crate::catalog::{CatalogEvent, Verdict};
+use crate::cx::Cx;
 use crate::event::{Event, OpError, Stage};
 use crate::exchange::ExchangeEvent;
 use crate::gossip::GossipEvent;
-use crate::id::{Digest, JobId, OpId, PeerId, StoreId, Token};
-use crate::input::{ProtocolSet, RequestError, StoreResult};
-use crate::kad::KadEvent;
+use crate::id::{Digest, JobId, OpId, Owner, PeerId, PeerIx, RequestId, StoreId, Token};
+use crate::input::{ProtocolSet, RequestError, Side, StoreResult};
+use crate::kad::{KadEvent, QueryId};
 use crate::node::operations::{Announcement, Purpose};
-use crate::node::{Cx, Kind, Message, Node, Owner, RequestId, cx};
+use crate::node::{Node, cx};
 use crate::peers::{Offence, PeerEvent};
 use crate::sync::SyncEvent;
-use crate::wire::Protocol;
+use crate::wire::{Kind, Message, Protocol};
 
 /// Providers a fetch looks for at a time; more are asked for while it is short of them.
 const PROVIDERS_WANTED: usize = 8;
@@ -186,7 +187,7 @@ impl Node {
         }
     }
 
-    fn route_protocols(&mut self, peer: crate::id::PeerIx, was: ProtocolSet, now: ProtocolSet) {
+    fn route_protocols(&mut self, peer: PeerIx, was: ProtocolSet, now: ProtocolSet) {
         if was.kad != now.kad {
             self.kad.handle_server(cx!(self, kad), peer, now.kad);
             if now.kad {
@@ -196,7 +197,7 @@ impl Node {
         match now.gossip {
             _ if now.gossip == was.gossip => {}
             Some(version) => {
-                let outbound = self.peers.side(peer) == Some(crate::input::Side::Dialer);
+                let outbound = self.peers.side(peer) == Some(Side::Dialer);
                 self.gossip.handle_peer_up(cx!(self, gossip), peer, version, outbound);
             }
             None => self.gossip.handle_peer_down(cx!(self, gossip), peer),
@@ -248,7 +249,7 @@ impl Node {
         }
     }
 
-    fn route_value(&mut self, query: crate::kad::QueryId, value: Option<Bytes>, asked: u32, answered: u32) {
+    fn route_value(&mut self, query: QueryId, value: Option<Bytes>, asked: u32, answered: u32) {
         match self.operations.end_query(query) {
             Some(Purpose::OwnLog) => self.learn_own_log(value),
             Some(Purpose::Head(op)) => self.learn_head(op, value, asked, answered),

@@ -505,7 +505,7 @@ pub struct PeerView {
     /// For how long.
     pub connected_for: Duration,
     /// What it says it runs.
-    pub agent: alloc::string::String,
+    pub agent: String,
     /// What it serves.
     pub protocols: ProtocolSet,
     /// Verified bytes received from it.

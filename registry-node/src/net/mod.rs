@@ -16,6 +16,7 @@ use futures::channel::mpsc;
 use multiaddr::Multiaddr;
 use registry_core::action::SendClass;
 use registry_core::id::{DialId, RequestId, Token};
+use registry_core::wire::KAD_PROTOCOL;
 use registry_core::{Action, Input, Message, PeerId};
 
 pub use behaviour::Behaviour;
@@ -44,7 +45,7 @@ pub struct NetConfig {
 impl Default for NetConfig {
     fn default() -> Self {
         Self {
-            kad_protocol: "/wharf/kad/1.0.0".into(),
+            kad_protocol: KAD_PROTOCOL.into(),
             server: true,
             max_pending_incoming: 1536,
             max_incoming: 400,

@@ -7,14 +7,15 @@ use libp2p_core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
 use libp2p_swarm::{Stream, StreamProtocol};
 use registry_core::Protocol;
 use registry_core::input::{GossipVersion, ProtocolSet};
+use registry_core::wire::{BITSWAP_PROTOCOL, GOSSIP_PROTOCOLS, REGISTRY_PROTOCOL};
 
 const GOSSIP: [(GossipVersion, StreamProtocol); 3] = [
-    (GossipVersion::V1_2, StreamProtocol::new("/meshsub/1.2.0")),
-    (GossipVersion::V1_1, StreamProtocol::new("/meshsub/1.1.0")),
-    (GossipVersion::V1_0, StreamProtocol::new("/meshsub/1.0.0")),
+    (GossipVersion::V1_2, StreamProtocol::new(GOSSIP_PROTOCOLS[0])),
+    (GossipVersion::V1_1, StreamProtocol::new(GOSSIP_PROTOCOLS[1])),
+    (GossipVersion::V1_0, StreamProtocol::new(GOSSIP_PROTOCOLS[2])),
 ];
-const BITSWAP: StreamProtocol = StreamProtocol::new("/ipfs/bitswap/1.2.0");
-const REGISTRY: StreamProtocol = StreamProtocol::new("/wharf/registry/1");
+const BITSWAP: StreamProtocol = StreamProtocol::new(BITSWAP_PROTOCOL);
+const REGISTRY: StreamProtocol = StreamProtocol::new(REGISTRY_PROTOCOL);
 
 /// All protocols under their names, ready to be offered. Cheap to clone: the swarm asks at each poll of a connection.
 #[derive(Clone, Debug)]
