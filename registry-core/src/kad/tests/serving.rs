@@ -101,6 +101,28 @@ fn attack_21_values_expire_by_the_own_maximum() {
 }
 
 #[test]
+fn attack_22_a_forged_time_received_changes_nothing() {
+    let mut script = Script::new(|_| {});
+    let peer = script.join(1);
+    // PUT_VALUE of /test/a = v, whose record says it was received in 2001 (field 5).
+    let received = b"2001-01-01T00:00:00Z";
+    let record = [&b"\x0a\x07/test/a\x12\x01v\x2a\x14"[..], received].concat();
+    let frame = [&b"\x12\x07/test/a\x1a"[..], &[record.len() as u8], &record].concat();
+    let put = KadMessage::decode(frame.into()).unwrap();
+    assert_eq!(put, put_question(b"/test/a", b"v"));
+    assert!(script.ask(peer, &put).is_some());
+    script.pass(Duration::from_secs(47 * 3600));
+    script.done();
+    let served = script.ask(peer, &question(KadKind::GetValue, b"/test/a")).unwrap();
+    let mut answer = Vec::new();
+    served.encode_into(&mut answer);
+    assert!(served.record.is_some() && !answer.windows(received.len()).any(|bytes| bytes == received));
+    script.pass(Duration::from_secs(3600));
+    script.done();
+    assert!(script.ask(peer, &question(KadKind::GetValue, b"/test/a")).unwrap().record.is_none());
+}
+
+#[test]
 fn attack_24_a_stored_value_always_fits_an_answer() {
     let mut script = Script::new(|_| {});
     let peers: Vec<_> = (1..=60).map(|n| script.join(n)).collect();
