@@ -7,18 +7,16 @@ use bytes::Bytes;
 use crate::cx::Cx;
 use crate::kad::lookup::Lookup;
 use crate::kad::query::Work;
+use crate::kad::server::own_record;
 use crate::kad::validator::validate;
 use crate::kad::values::{Store, expiry};
 use crate::kad::{Kad, Timer, around, message};
 use crate::time::Duration;
 use crate::wire::Message;
-use crate::wire::kad::{KadKind, KadMessage, KadPeer};
+use crate::wire::kad::{KadKind, KadMessage};
 
 /// An announcement that reached nobody is tried again after this.
 const RETRY: Duration = Duration::from_secs(60);
-
-/// Own addresses named in an announcement.
-pub(super) const MAX_OWN_ADDRS: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Kind {
@@ -100,10 +98,8 @@ impl Kad {
         if !self.announcements.contains(Kind::Provider, key) {
             return 0;
         }
-        let addrs = cx.peers.local_addrs().iter().take(MAX_OWN_ADDRS).cloned().collect();
-        let own = KadPeer { id: cx.local.id, addrs, connected: true };
-        let msg = KadMessage { providers: [own].into(), ..message(KadKind::AddProvider, key.clone()) };
-        let msg = Message::from(msg);
+        let own = [own_record(cx)].into();
+        let msg = Message::from(KadMessage { providers: own, ..message(KadKind::AddProvider, key.clone()) });
         let mut sent = 0;
         for peer in lookup.closest() {
             cx.notify(peer, msg.clone());

@@ -40,7 +40,7 @@ use crate::action::Action;
 use crate::collections::DeadlineIndex;
 use crate::config::KadConfig;
 use crate::cx::Cx;
-use crate::id::{JobId, Owner, PeerIx, RequestId};
+use crate::id::{JobId, PeerIx, RequestId};
 use crate::input::RequestError;
 use crate::peers::Offence;
 use crate::time::{Duration, Instant, UnixTime};
@@ -53,7 +53,7 @@ use providers::Providers;
 use query::{Queries, Work};
 use records::Records;
 use refresh::Refresh;
-use server::Server;
+use server::{Server, is_tellable};
 use table::{Admission, Table};
 use validator::{Namespace, Valid};
 use values::{Get, Job, Put};
@@ -171,8 +171,7 @@ impl Kad {
                 if checks.is_empty() {
                     self.store_own(cx, query, put);
                 } else {
-                    let job = cx.verify(Owner::Kad, checks);
-                    self.jobs.insert(job, Job::Put { query, put });
+                    self.verify(cx, checks, Job::Put { query, put });
                 }
             }
             Err(_) => self.raise(KadEvent::Put { query, acks: 0 }),
@@ -230,7 +229,14 @@ impl Kad {
 
     /// Ends a query without an event. What it was to announce is not announced again later.
     pub(crate) fn cancel(&mut self, cx: &mut Cx<'_>, query: QueryId) {
-        self.jobs.retain(|_, job| job.query() != Some(query));
+        let timers = &mut self.timers;
+        self.jobs.retain(|id, job| {
+            let keep = job.query() != Some(query);
+            if !keep {
+                timers.clear(Timer::Job(*id));
+            }
+            keep
+        });
         if let Some((key, work)) = self.queries.remove(query) {
             self.timers.clear(Timer::Query(query));
             let announced = match work {
@@ -302,14 +308,8 @@ impl Kad {
     }
 
     pub(crate) fn handle_verified(&mut self, cx: &mut Cx<'_>, job: JobId, ok: bool) {
-        let Some(done) = self.jobs.remove(&job) else { return };
         self.timers.clear(Timer::Job(job));
-        match done {
-            Job::Inbound(put) => self.finish_inbound(cx, put, ok),
-            Job::Put { query, put } if ok => self.store_own(cx, query, put),
-            Job::Put { query, .. } => self.raise(KadEvent::Put { query, acks: 0 }),
-            Job::Found { query } => self.judge_found(cx, query, job, ok),
-        }
+        self.judged(cx, job, Some(ok));
         self.start_waiting(cx);
     }
 
@@ -318,7 +318,7 @@ impl Kad {
             match timer {
                 Timer::Request(id) => self.handle_overdue(cx, id),
                 Timer::Query(query) => self.end(cx, query),
-                Timer::Job(job) => self.drop_job(cx, job),
+                Timer::Job(job) => self.judged(cx, job, None),
                 Timer::Announce(number) => self.announce_again(cx, number),
                 Timer::Refresh => self.start_refresh(cx),
                 Timer::RefreshStep => self.step_refresh(cx),
@@ -363,7 +363,7 @@ impl Kad {
     /// dial is no use there (K8).
     fn offer(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
         let Some(id) = cx.peers.id(peer) else { return };
-        if !cx.peers.protocols(peer).kad || cx.peers.addrs(peer).is_empty() || cx.peers.is_banned(cx.now, peer) {
+        if !cx.peers.protocols(peer).kad || !is_tellable(cx, peer) || cx.peers.is_banned(cx.now, peer) {
             return;
         }
         let (now, peers) = (cx.now, &cx.peers);
@@ -402,6 +402,9 @@ impl Kad {
     fn drop_entry(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
         let Some(bucket) = self.table.remove(peer) else { return };
         cx.peers.release(peer);
+        if self.table.is_empty() {
+            self.refresh.joined = false;
+        }
         let spare = cx.peers.connected().filter(|other| *other != peer && !self.table.contains(*other));
         let fits = |other: &PeerIx| {
             let position = cx.peers.id(*other).map(|id| Position::of(id.as_bytes()));

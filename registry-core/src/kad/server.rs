@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::cx::Cx;
-use crate::id::{JobId, Owner, PeerId, PeerIx, Token};
-use crate::kad::announce::{Kind, MAX_OWN_ADDRS};
+use crate::id::{PeerId, PeerIx, Token};
+use crate::kad::announce::Kind;
 use crate::kad::position::Position;
 use crate::kad::providers::MAX_KEY;
 use crate::kad::validator::{Namespace, Rank, validate};
 use crate::kad::values::{Job, put_message};
-use crate::kad::{BROKEN_RULE, Kad, KadEvent, Timer, message};
-use crate::peers::Offence;
+use crate::kad::{BROKEN_RULE, Kad, KadEvent, message};
+use crate::peers::{Offence, Peers};
 use crate::time::{Duration, Instant, micros};
 use crate::wire::kad::{KadKind, KadMessage, KadPeer, MAX_FRAME, MAX_RECORD, Record};
 
@@ -26,9 +26,6 @@ const PER_SECOND: u32 = 500;
 const MAX_PENDING: usize = 256;
 const MAX_PENDING_PER_PEER: usize = 16;
 
-/// A check the shell has not answered by then is given up.
-const JOB_DEADLINE: Duration = Duration::from_secs(30);
-
 /// Bytes of an answer for the closer peers; what is left of the frame is for providers or the record.
 const CLOSER_BYTES: usize = 5 * 1024;
 const PROVIDER_BYTES: usize = MAX_FRAME - CLOSER_BYTES - 1024;
@@ -37,8 +34,9 @@ const _: () = assert!(CLOSER_BYTES + MAX_RECORD + 1024 <= MAX_FRAME);
 /// Keys that are looked up are at most this long, so that repeating one leaves room for the answer.
 const MAX_LOOKUP_KEY: usize = 512;
 
-/// Addresses of one peer in an answer.
+/// Addresses of one peer in an answer, and of this node wherever it names itself.
 const MAX_ADDRS: usize = 8;
+const MAX_OWN_ADDRS: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Server {
@@ -56,7 +54,7 @@ struct Budget {
 #[derive(Debug)]
 pub(super) struct InboundPut {
     peer: PeerIx,
-    token: Token,
+    pub(super) token: Token,
     record: Record,
     rank: Rank,
     lifetime: Duration,
@@ -180,9 +178,7 @@ impl Kad {
         } else if known || valid.checks.is_empty() {
             self.finish_inbound(cx, put, true);
         } else if self.may_check(peer) {
-            let job = cx.verify(Owner::Kad, valid.checks);
-            self.timers.set(Timer::Job(job), cx.now + JOB_DEADLINE);
-            self.jobs.insert(job, Job::Inbound(put));
+            self.verify(cx, valid.checks, Job::Inbound(put));
         } else {
             cx.respond(token, None);
         }
@@ -201,15 +197,6 @@ impl Kad {
         cx.respond(token, Some(put_message(&key, &value).into()));
         if fresh && matches!(Namespace::of(&cx.config.kad, &key), Some((Namespace::Wharf, _))) {
             self.raise(KadEvent::RecordSeen { value });
-        }
-    }
-
-    /// The shell did not answer in time.
-    pub(super) fn drop_job(&mut self, cx: &mut Cx<'_>, job: JobId) {
-        match self.jobs.remove(&job) {
-            Some(Job::Inbound(put)) => cx.respond(put.token, None),
-            Some(Job::Put { query, .. }) => self.raise(KadEvent::Put { query, acks: 0 }),
-            Some(Job::Found { .. }) | None => {}
         }
     }
 
@@ -240,13 +227,19 @@ fn is_lookup_key(key: &[u8]) -> bool {
     (1..=MAX_LOOKUP_KEY).contains(&key.len())
 }
 
-fn own_record(cx: &Cx<'_>) -> KadPeer {
-    let addrs = cx.peers.local_addrs().iter().take(MAX_OWN_ADDRS).cloned().collect();
-    KadPeer { id: cx.local.id, addrs, connected: true }
+/// Is there an address of the peer that others may be told of?
+pub(super) fn is_tellable(cx: &Cx<'_>, peer: PeerIx) -> bool {
+    cx.peers.addrs(peer).iter().any(|addr| Peers::may_tell(cx.config, addr))
+}
+
+pub(super) fn own_record(cx: &Cx<'_>) -> KadPeer {
+    let addrs = cx.peers.local_addrs().iter().filter(|addr| Peers::may_tell(cx.config, addr));
+    KadPeer { id: cx.local.id, addrs: addrs.take(MAX_OWN_ADDRS).cloned().collect(), connected: true }
 }
 
 fn peer_record(cx: &Cx<'_>, peer: PeerIx) -> Option<KadPeer> {
-    let addrs = cx.peers.addrs(peer).iter().take(MAX_ADDRS).cloned().collect();
+    let addrs = cx.peers.addrs(peer).iter().filter(|addr| Peers::may_tell(cx.config, addr));
+    let addrs = addrs.take(MAX_ADDRS).cloned().collect();
     Some(KadPeer { id: cx.peers.id(peer)?, addrs, connected: cx.peers.is_connected(peer) })
 }
 

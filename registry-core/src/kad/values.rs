@@ -12,14 +12,17 @@ use crate::kad::lookup::Lookup;
 use crate::kad::query::{Purpose, Work};
 use crate::kad::records::Stored;
 use crate::kad::server::InboundPut;
-use crate::kad::validator::{Rank, validate};
-use crate::kad::{BROKEN_RULE, Kad, KadEvent, QueryId, message};
+use crate::kad::validator::{Rank, Valid, validate};
+use crate::kad::{BROKEN_RULE, Kad, KadEvent, QueryId, Timer, message};
 use crate::peers::Offence;
 use crate::time::{Duration, Instant};
 use crate::wire::kad::{KadKind, KadMessage, Record};
 
 /// Different values of one lookup whose signatures may be checked at once. More can only come from liars.
 const MAX_PENDING: usize = 8;
+
+/// A check the shell has not answered by then is given up.
+const JOB_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The longest life of a value (K25).
 const MAX_TTL: Duration = Duration::from_secs(48 * 3600);
@@ -194,45 +197,64 @@ impl Kad {
         }
     }
 
-    /// A server's answer to GET_VALUE. Only what could win is verified: anything else is a copy to be corrected.
+    /// A server's answer to GET_VALUE.
     pub(super) fn value_answered(&mut self, cx: &mut Cx<'_>, id: QueryId, peer: PeerIx, record: Option<&Record>) {
         let Some(record) = record else { return };
         let Some((key, get)) = self.queries.get_mut(id) else { return };
-        if let Some(known) = get.found.iter_mut().find(|found| found.value == record.value) {
-            if record.key == *key && known.verdict != Verdict::Invalid {
-                known.givers.push(peer);
-            } else {
-                cx.charge(peer, BROKEN_RULE);
-            }
-        } else if record.key != *key {
-            cx.charge(peer, BROKEN_RULE);
-        } else {
-            match validate(&cx.config.kad, cx.unix, key, &record.value) {
-                // Expired meanwhile, or of a newer format: of no use, and no offence.
-                Err(_) => {}
-                Ok(valid) => {
-                    let value = record.value.clone();
-                    let beaten = get.valid().any(|found| found.best() > (valid.rank, &value[..]));
-                    let verdict = match verdict(cx, beaten || get.pending() >= MAX_PENDING, valid.checks) {
-                        Some(verdict) => verdict,
-                        None => return,
-                    };
-                    get.found.push(Found { value, rank: valid.rank, verdict, givers: [peer].into(), here: false });
-                    if let Verdict::Pending(job) = verdict {
-                        self.jobs.insert(job, Job::Found { query: id });
-                    }
-                }
-            }
+        match get.found.iter_mut().find(|found| found.value == record.value) {
+            _ if record.key != *key => cx.charge(peer, BROKEN_RULE),
+            Some(known) if known.verdict == Verdict::Invalid => cx.charge(peer, BROKEN_RULE),
+            Some(known) => known.givers.push(peer),
+            None => self.value_found(cx, id, peer, &record.value),
         }
         self.end_on_quorum(cx, id);
     }
 
+    /// A value the lookup has not met yet. Only what could win is verified: anything else is a copy to be corrected.
+    fn value_found(&mut self, cx: &mut Cx<'_>, id: QueryId, peer: PeerIx, value: &Bytes) {
+        let Some((key, get)) = self.queries.get_mut(id) else { return };
+        // Expired meanwhile, or of a newer format: of no use, and no offence.
+        let Ok(Valid { rank, checks, .. }) = validate(&cx.config.kad, cx.unix, key, value) else { return };
+        let beaten = get.valid().any(|found| found.best() > (rank, &value[..]));
+        if beaten || get.pending() >= MAX_PENDING {
+            return;
+        }
+        let verdict = if checks.is_empty() {
+            Verdict::Valid
+        } else {
+            Verdict::Pending(self.verify(cx, checks, Job::Found { query: id }))
+        };
+        let found = Found { value: value.clone(), rank, verdict, givers: [peer].into(), here: false };
+        if let Some((_, get)) = self.queries.get_mut(id) {
+            get.found.push(found);
+        }
+    }
+
+    pub(super) fn verify(&mut self, cx: &mut Cx<'_>, checks: Vec<SignatureCheck>, job: Job) -> JobId {
+        let id = cx.verify(Owner::Kad, checks);
+        self.timers.set(Timer::Job(id), cx.now + JOB_DEADLINE);
+        self.jobs.insert(id, job);
+        id
+    }
+
+    /// The signatures hold or not; `None` when nobody said so in time.
+    pub(super) fn judged(&mut self, cx: &mut Cx<'_>, id: JobId, verdict: Option<bool>) {
+        match (self.jobs.remove(&id), verdict) {
+            (Some(Job::Inbound(put)), Some(ok)) => self.finish_inbound(cx, put, ok),
+            (Some(Job::Inbound(put)), None) => cx.respond(put.token, None),
+            (Some(Job::Put { query, put }), Some(true)) => self.store_own(cx, query, put),
+            (Some(Job::Put { query, .. }), Some(false) | None) => self.raise(KadEvent::Put { query, acks: 0 }),
+            (Some(Job::Found { query }), verdict) => self.judge_found(cx, query, id, verdict),
+            (None, _) => {}
+        }
+    }
+
     /// A value found by a lookup is verified, or is not what it says.
-    pub(super) fn judge_found(&mut self, cx: &mut Cx<'_>, id: QueryId, job: JobId, ok: bool) {
+    fn judge_found(&mut self, cx: &mut Cx<'_>, id: QueryId, job: JobId, verdict: Option<bool>) {
         let Some((_, get)) = self.queries.get_mut(id) else { return };
         let Some(found) = get.found.iter_mut().find(|found| found.verdict == Verdict::Pending(job)) else { return };
-        found.verdict = if ok { Verdict::Valid } else { Verdict::Invalid };
-        if !ok {
+        found.verdict = if verdict == Some(true) { Verdict::Valid } else { Verdict::Invalid };
+        if verdict == Some(false) {
             for giver in core::mem::take(&mut found.givers) {
                 cx.charge(giver, Offence::BadSignature);
             }
@@ -259,15 +281,6 @@ impl Kad {
         for peer in outdated {
             self.ask(cx, peer, put_message(key, &best.value), Purpose::Touch);
         }
-    }
-}
-
-/// `None` for a value that is not worth checking.
-fn verdict(cx: &mut Cx<'_>, skip: bool, checks: Vec<SignatureCheck>) -> Option<Verdict> {
-    match (checks.is_empty(), skip) {
-        (_, true) => None,
-        (true, false) => Some(Verdict::Valid),
-        (false, false) => Some(Verdict::Pending(cx.verify(Owner::Kad, checks))),
     }
 }
 

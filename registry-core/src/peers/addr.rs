@@ -91,7 +91,7 @@ impl AddrClass {
     }
 
     /// In a public network the other classes lead nowhere, or into somebody's private network.
-    fn is_allowed(self, allow_private: bool) -> bool {
+    pub(super) fn is_allowed(self, allow_private: bool) -> bool {
         allow_private || matches!(self, Self::Public | Self::Dns)
     }
 }

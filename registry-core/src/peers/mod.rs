@@ -205,6 +205,11 @@ impl Peers {
         }
     }
 
+    /// May others be told of an address? In a public network not of private ones, even where this node uses them.
+    pub(crate) fn may_tell(config: &Config, addr: &Multiaddr) -> bool {
+        config.peers.allow_private_addrs || AddrClass::of(addr).is_some_and(|class| class.is_allowed(false))
+    }
+
     /// This node's own addresses.
     pub(crate) fn local_addrs(&self) -> &[Multiaddr] {
         &self.local_addrs

@@ -50,6 +50,22 @@ fn find_node_includes_the_target_whoever_it_is() {
 }
 
 #[test]
+fn nobody_is_told_of_private_addresses_in_a_public_network() {
+    let mut script = Script::new(|_| {});
+    script.world.config.peers.allow_private_addrs = false;
+    let private = script.world.connect(1);
+    script.kad.handle_server(&mut script.world.cx(), private, true);
+    assert_eq!(script.kad.table.len(), 0, "it was dialled at a private address, which is of no use to others");
+    script.world.peers.handle_local_addr(TestWorld::addr(99), true);
+    let public: multiaddr::Multiaddr = "/ip4/8.8.8.8/tcp/1".parse().unwrap();
+    let own = script.world.local.id;
+    assert_eq!(script.ask(private, &question(KadKind::FindNode, own.as_bytes())).unwrap().closer, []);
+    script.world.peers.handle_local_addr(public.clone(), true);
+    let answer = script.ask(private, &question(KadKind::FindNode, own.as_bytes())).unwrap();
+    assert_eq!(answer.closer, [KadPeer { id: own, addrs: [public].into(), connected: true }]);
+}
+
+#[test]
 fn attack_18_the_record_must_be_under_the_messages_key() {
     let mut script = Script::new(|_| {});
     let peer = script.join(1);

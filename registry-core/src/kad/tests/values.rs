@@ -243,3 +243,18 @@ fn a_put_whose_signatures_do_not_hold_goes_nowhere() {
     assert!(matches!(script.events()[..], [KadEvent::Put { acks: 0, .. }]));
     assert!(script.kad.records.is_empty() && script.done().asked.is_empty());
 }
+
+#[test]
+fn a_verdict_that_never_comes_does_not_hang_a_lookup_or_a_put() {
+    let mut script = Script::new(|_| {});
+    script.join(1);
+    let (key, value) = head_record(4);
+    let asked = get(&mut script, &key);
+    give(&mut script, &asked[0], &value);
+    script.pass(Duration::from_secs(31));
+    assert_eq!(value_found(&mut script), Some(None));
+    script.kad.put_value(&mut script.world.cx(), key, value);
+    script.pass(Duration::from_secs(31));
+    assert!(matches!(script.events()[..], [KadEvent::Put { acks: 0, .. }]));
+    assert!(script.kad.jobs.is_empty() && script.done().offences.is_empty());
+}
