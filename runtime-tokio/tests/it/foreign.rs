@@ -39,12 +39,12 @@ enum Order {
     Get(Vec<u8>, oneshot::Sender<Option<Vec<u8>>>),
     Provide(Vec<u8>, oneshot::Sender<bool>),
     Providers(Vec<u8>, oneshot::Sender<Vec<PeerId>>),
-    StopProviding(Vec<u8>),
+    StopProviding(Vec<u8>, oneshot::Sender<()>),
     Servers(oneshot::Sender<usize>),
     Subscribe(String),
     Publish(String, Vec<u8>, oneshot::Sender<bool>),
     Mesh(String, oneshot::Sender<Vec<PeerId>>),
-    Acquaintance(PeerId, oneshot::Sender<Option<Acquaintance>>),
+    Acquaintance(PeerId, oneshot::Sender<Acquaintance>),
 }
 
 /// How a foreign peer is set up.
@@ -68,11 +68,13 @@ impl Default for Setup {
     }
 }
 
-/// What it knows of a connected peer.
+/// What it knows of a peer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Acquaintance {
-    /// Pings it has answered since it is connected.
+    /// Pings it has answered since it was last connected.
     pub(crate) pongs: u32,
+    /// How often its last connection ended.
+    pub(crate) lost: u32,
     pub(crate) agent: String,
     pub(crate) protocols: Vec<String>,
 }
@@ -108,6 +110,7 @@ impl Foreign {
         self.order(Order::Dial(addr));
     }
 
+    /// Brings a value to the closest peers; true when most of them have taken it.
     pub(crate) async fn put(&self, key: &[u8], value: &[u8]) -> bool {
         self.ask(|reply| Order::Put(key.to_vec(), value.to_vec(), reply)).await
     }
@@ -124,8 +127,8 @@ impl Foreign {
         self.ask(|reply| Order::Providers(key.to_vec(), reply)).await
     }
 
-    pub(crate) fn stop_providing(&self, key: &[u8]) {
-        self.order(Order::StopProviding(key.to_vec()));
+    pub(crate) async fn stop_providing(&self, key: &[u8]) {
+        self.ask(|reply| Order::StopProviding(key.to_vec(), reply)).await;
     }
 
     /// Peers in its routing table.
@@ -147,8 +150,7 @@ impl Foreign {
         self.ask(|reply| Order::Mesh(topic.to_string(), reply)).await
     }
 
-    /// `None` unless the peer is connected and has answered something.
-    pub(crate) async fn acquaintance(&self, peer: PeerId) -> Option<Acquaintance> {
+    pub(crate) async fn acquaintance(&self, peer: PeerId) -> Acquaintance {
         self.ask(|reply| Order::Acquaintance(peer, reply)).await
     }
 
@@ -202,6 +204,17 @@ fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     let _ = reply.send(value);
 }
 
+/// All of the closest were asked, and more than half have stored the value.
+fn most_stored(outcome: &kad::PutRecordResult) -> bool {
+    match outcome {
+        Ok(_) => true,
+        Err(
+            kad::PutRecordError::QuorumFailed { success, quorum, .. }
+            | kad::PutRecordError::Timeout { success, quorum, .. },
+        ) => 2 * success.len() > quorum.get(),
+    }
+}
+
 struct State {
     swarm: Swarm<Behaviour>,
     heard: mpsc::UnboundedSender<(PeerId, Vec<u8>)>,
@@ -220,7 +233,9 @@ impl State {
                 event = self.swarm.select_next_some() => match event {
                     SwarmEvent::Behaviour(event) => self.on_event(event),
                     SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
-                        self.acquaintances.remove(&peer_id);
+                        let acquaintance = self.acquaintances.entry(peer_id).or_default();
+                        acquaintance.pongs = 0;
+                        acquaintance.lost += 1;
                     }
                     _ => {}
                 },
@@ -233,7 +248,7 @@ impl State {
         match order {
             Order::Dial(addr) => self.swarm.dial(addr).unwrap(),
             Order::Put(key, value, reply) => {
-                let query = kad.put_record(kad::Record::new(key, value), kad::Quorum::Majority).unwrap();
+                let query = kad.put_record(kad::Record::new(key, value), kad::Quorum::All).unwrap();
                 self.waiting.insert(query, Waiting::Done(reply));
             }
             Order::Get(key, reply) => {
@@ -245,7 +260,10 @@ impl State {
             Order::Providers(key, reply) => {
                 self.waiting.insert(kad.get_providers(key.into()), Waiting::Providers(reply, Vec::new()));
             }
-            Order::StopProviding(key) => kad.stop_providing(&key.into()),
+            Order::StopProviding(key, reply) => {
+                kad.stop_providing(&key.into());
+                answer(reply, ());
+            }
             Order::Servers(reply) => answer(reply, kad.kbuckets().map(|bucket| bucket.num_entries()).sum()),
             Order::Subscribe(topic) => {
                 gossipsub.subscribe(&gossipsub::IdentTopic::new(topic)).unwrap();
@@ -260,7 +278,7 @@ impl State {
                 mesh.sort();
                 answer(reply, mesh);
             }
-            Order::Acquaintance(peer, reply) => answer(reply, self.acquaintances.get(&peer).cloned()),
+            Order::Acquaintance(peer, reply) => answer(reply, self.acquaintances.entry(peer).or_default().clone()),
         }
     }
 
@@ -294,7 +312,7 @@ impl State {
     fn on_result(&mut self, id: kad::QueryId, result: kad::QueryResult, last: bool) {
         let Some(state) = self.waiting.remove(&id) else { return };
         match (state, result) {
-            (Waiting::Done(reply), kad::QueryResult::PutRecord(outcome)) => answer(reply, outcome.is_ok()),
+            (Waiting::Done(reply), kad::QueryResult::PutRecord(outcome)) => answer(reply, most_stored(&outcome)),
             (Waiting::Done(reply), kad::QueryResult::StartProviding(outcome)) => answer(reply, outcome.is_ok()),
             (Waiting::Value(reply), kad::QueryResult::GetRecord(Ok(kad::GetRecordOk::FoundRecord(found)))) => {
                 answer(reply, Some(found.record.value));

@@ -354,12 +354,13 @@ async fn provider_records_expire_on_both_kinds_unless_they_are_announced_again()
     for holder in [wharf[0].id(), wharf[1].id(), foreign[1].peer_id] {
         eventually("a record expires", async || probe.providers(holder, &foreigns).await.is_empty()).await;
     }
-    foreign[0].stop_providing(&foreigns);
+    foreign[0].stop_providing(&foreigns).await;
     assert_eq!(wharf[1].providers(&foreigns).await, []);
 
     // Announced all the while, and older than the expired one's life.
     for holder in [wharf[1].id(), foreign[0].peer_id, foreign[1].peer_id] {
-        assert_eq!(probe.providers(holder, &wharfs).await, [wharf[0].id()]);
+        let expected = [wharf[0].id()];
+        eventually("a record lives on", async || probe.providers(holder, &wharfs).await == expected).await;
     }
     wharf[0].registry.dht(DhtCommand::StopProviding(wharfs.clone())).await.unwrap();
     for holder in [wharf[0].id(), wharf[1].id(), foreign[0].peer_id, foreign[1].peer_id] {
@@ -482,7 +483,8 @@ async fn a_foreign_peer_is_identified_and_stays_connected_for_more_than_a_ping_i
     })
     .await;
 
-    let wharf = foreign.acquaintance(node.id()).await.unwrap();
+    let wharf = foreign.acquaintance(node.id()).await;
+    assert_eq!(wharf.lost, 0);
     assert!(wharf.pongs >= 10, "{}", wharf.pongs);
     assert!(wharf.agent.starts_with("wharf/"), "{}", wharf.agent);
     for protocol in ["/meshsub/1.2.0", "/ipfs/bitswap/1.2.0", "/wharf/registry/1", "/ipfs/ping/1.0.0"] {
@@ -551,6 +553,11 @@ async fn a_new_connection_brings_everything_back() {
             assert_eq!(node.registry.connect(foreign.addr.clone()).await.unwrap(), foreign_id);
         }
         eventually("the mesh is whole", async || foreign.mesh(TOPIC).await == [node.id()]).await;
+        eventually("pubsub is known to be spoken", async || {
+            let peers = node.registry.peers().await.unwrap();
+            peers.iter().any(|peer| peer.protocols.gossip.is_some())
+        })
+        .await;
         for peer in [Peer::Wharf(&node), Peer::Foreign(&foreign)] {
             eventually("the routing table is filled", async || peer.servers().await == 1).await;
         }
@@ -563,9 +570,10 @@ async fn a_new_connection_brings_everything_back() {
         assert!(foreign.put(KEY, &[round]).await);
         assert_eq!(Peer::Wharf(&node).get(KEY).await, Some(vec![round]));
 
+        let lost = foreign.acquaintance(node.id()).await.lost;
         node.registry.disconnect(foreign_id).await.unwrap();
-        eventually("the connection is gone", async || foreign.acquaintance(node.id()).await.is_none()).await;
-        eventually("the mesh is empty", async || foreign.mesh(TOPIC).await.is_empty()).await;
+        // A lookup of either side may connect them again at once.
+        eventually("the connection has ended", async || foreign.acquaintance(node.id()).await.lost > lost).await;
     }
 }
 
