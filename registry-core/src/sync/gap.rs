@@ -14,6 +14,9 @@ use crate::wire::registry::{PublisherState, RegistryMessage};
 /// Gaps worked on at once.
 const MAX_ACTIVE: usize = 16;
 
+/// Of these, so many are left to rounds, however many heads were heard.
+const ROUNDS_SHARE: usize = 4;
+
 /// Gaps known at once; further ones are left to the next round.
 const MAX_GAPS: usize = 1024;
 
@@ -65,6 +68,11 @@ impl Gap {
         matches!(self.state, State::Judging { ticket: judged, .. } if judged == ticket)
     }
 
+    #[cfg(test)]
+    pub(super) fn wanted(&self) -> u64 {
+        self.want
+    }
+
     fn add_sources(&mut self, local: Option<PeerIx>, sources: impl IntoIterator<Item = PeerIx>) {
         for source in sources.into_iter().filter(|source| Some(*source) != local) {
             if !self.tried.contains(&source) && !self.sources.contains(&source) && self.sources.len() < MAX_SOURCES {
@@ -86,7 +94,8 @@ impl Sync {
         source: Option<PeerIx>,
     ) {
         if let Some(gap) = self.gaps.get_mut(&publisher) {
-            gap.want = gap.want.max(want);
+            // A length that was only claimed gives way to one that was signed.
+            gap.want = if gap.owed { gap.want.max(want) } else { want };
             gap.owed = true;
             gap.add_sources(None, source);
         } else if held(catalog, publisher) >= want {
@@ -118,8 +127,15 @@ impl Sync {
     /// Fetches what the peer of a round claims, unless that is settled or under way.
     pub(super) fn fetch_claim(&mut self, cx: &mut Cx<'_>, catalog: &Catalog, peer: PeerIx, claim: PublisherState) {
         let publisher = claim.publisher;
-        let settled = held(catalog, publisher) >= claim.length || self.ignored.is_active(cx.now, publisher);
-        if settled || self.gaps.contains_key(&publisher) {
+        if held(catalog, publisher) >= claim.length || self.ignored.is_active(cx.now, (peer, publisher)) {
+            return;
+        }
+        if let Some(gap) = self.gaps.get_mut(&publisher) {
+            if gap.state == State::Queued {
+                gap.sources.push_front(peer);
+                self.queue.retain(|queued| *queued != publisher);
+                self.start_queued_gap(cx, catalog, publisher);
+            }
             return;
         }
         self.open_gap(cx, publisher, claim.length, Some(peer));
@@ -147,15 +163,19 @@ impl Sync {
     }
 
     pub(super) fn start_queued_gaps(&mut self, cx: &mut Cx<'_>, catalog: &Catalog) {
-        while self.has_gap_room() {
+        while self.active_gaps() < MAX_ACTIVE - ROUNDS_SHARE {
             let Some(publisher) = self.queue.pop_front() else { return };
-            let partners = self.willing_partners(cx);
-            if let Some(gap) = self.gaps.get_mut(&publisher) {
-                gap.add_sources(None, partners);
-                gap.state = State::Ready(None);
-            }
-            self.proceed(cx, catalog, publisher);
+            self.start_queued_gap(cx, catalog, publisher);
         }
+    }
+
+    fn start_queued_gap(&mut self, cx: &mut Cx<'_>, catalog: &Catalog, publisher: PublisherId) {
+        let partners = self.willing_partners(cx);
+        if let Some(gap) = self.gaps.get_mut(&publisher) {
+            gap.add_sources(None, partners);
+            gap.state = State::Ready(None);
+        }
+        self.proceed(cx, catalog, publisher);
     }
 
     /// Some connected peers that keep their word, in random order.
@@ -256,13 +276,13 @@ impl Sync {
         match verdict {
             Verdict::Accept if held(catalog, publisher) > from => {
                 gap.state = State::Ready(Some(source));
-                self.ignored.forgive(publisher);
+                self.ignored.forgive((source, publisher));
                 self.proceed(cx, catalog, publisher);
             }
             Verdict::Accept | Verdict::Ignore => {
                 gap.state = State::Ready(None);
                 if held(catalog, publisher) < gap.want {
-                    self.ignored.note(cx.now, publisher);
+                    self.ignored.note(cx.now, (source, publisher));
                 }
                 self.proceed(cx, catalog, publisher);
             }
@@ -322,7 +342,11 @@ impl Sync {
     }
 
     pub(super) fn has_gap_room(&self) -> bool {
-        self.gaps.len() - self.queue.len() < MAX_ACTIVE
+        self.active_gaps() < MAX_ACTIVE
+    }
+
+    fn active_gaps(&self) -> usize {
+        self.gaps.len() - self.queue.len()
     }
 }
 

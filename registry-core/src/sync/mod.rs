@@ -92,8 +92,9 @@ pub(crate) struct Sync {
     served: BTreeMap<PeerIx, Pace>,
     /// Peers that did not keep their word, connected or not.
     shunned: Setbacks<PeerIx>,
-    /// Logs the catalogue did not want, by quota or because they are forked; rounds leave them out.
-    ignored: Setbacks<PublisherId>,
+    /// Logs the catalogue did not want, by quota or because they are forked; rounds with the peer that sent them leave
+    /// them out. Per peer, so that no peer can keep a log from being fetched of others.
+    ignored: Setbacks<(PeerIx, PublisherId)>,
     /// Peers whose first round waits for its turn, in order.
     due: VecDeque<PeerIx>,
     rounds: BTreeMap<PeerIx, Round>,

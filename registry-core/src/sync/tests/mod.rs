@@ -204,18 +204,58 @@ fn what_a_peer_has_more_of_is_fetched_a_few_at_a_time_and_judged() {
 }
 
 #[test]
-fn an_ignored_log_is_not_fetched_again_in_the_next_round() {
+fn an_ignored_log_is_not_fetched_again_in_the_next_round_with_that_peer() {
     let mut bench = Bench::new();
-    let (_, id) = bench.differing(1);
+    let (liar, id) = bench.differing(1);
     bench.answer(id, page(vec![claim(0, 3)]));
     let fetch = bench.asked()[0].0;
     bench.answer(fetch, log(0, &[b"one"]));
     let [SyncEvent::Entries { ticket, .. }] = bench.events()[..] else { panic!("nothing to judge") };
     bench.sync.handle_judged(&mut bench.world.cx(), &bench.catalog, ticket, Verdict::Ignore);
     assert!(bench.sync.rounds.is_empty());
+    let [(id, _, RegistryMessage::GetSummary)] = bench.wake()[..] else { panic!("no further round") };
+    let mut fingerprints = bench.sync.fingerprints.all(&bench.catalog);
+    fingerprints[0] = Digest([1; 32]);
+    bench.answer(id, RegistryMessage::Summary { fingerprints });
+    let page_asked = bench.asked()[0].0;
+    bench.answer(page_asked, page(vec![claim(0, 3)]));
+    assert!(bench.asked().is_empty());
+
+    // What it sent says nothing of what others have.
+    bench.sync.handle_peer_down(&mut bench.world.cx(), liar);
     let (_, id) = bench.differing(2);
     bench.answer(id, page(vec![claim(0, 3)]));
-    assert!(bench.asked().is_empty());
+    assert_eq!(bench.asked()[0].2, RegistryMessage::GetLog { publisher: publisher(0), from: 0 });
+}
+
+#[test]
+fn a_flood_of_heads_leaves_room_for_rounds_and_for_what_they_find() {
+    let mut bench = Bench::new();
+    for n in 0..1000u64 {
+        bench.catch_up(PublisherId(Digest::of(&n.to_be_bytes())), u64::MAX, None);
+    }
+    bench.catch_up(publisher(7), 3, None);
+    assert!(bench.sync.has_gap_room());
+    let (peer, id) = bench.differing(1);
+    bench.answer(id, page(vec![claim(7, 3), claim(8, 3)]));
+    let asked: Vec<_> = bench.asked().into_iter().map(|(_, from, msg)| (from, msg)).collect();
+    let peer = bench.world.peers.id(peer).unwrap();
+    for n in [7, 8] {
+        assert!(asked.contains(&(peer, RegistryMessage::GetLog { publisher: publisher(n), from: 0 })));
+    }
+}
+
+#[test]
+fn a_length_that_was_only_claimed_does_not_fail_a_catch_up() {
+    let mut bench = Bench::new();
+    let (_, id) = bench.differing(1);
+    bench.answer(id, page(vec![claim(1, u64::MAX)]));
+    assert_eq!(bench.sync.gaps[&publisher(1)].wanted(), u64::MAX);
+    bench.catch_up(publisher(1), 2, None);
+    assert_eq!(bench.sync.gaps[&publisher(1)].wanted(), 2);
+    bench.catch_up(publisher(1), 5, None);
+    bench.catch_up(publisher(1), 4, None);
+    assert_eq!(bench.sync.gaps[&publisher(1)].wanted(), 5);
 }
 
 #[test]
