@@ -26,8 +26,8 @@ const MAX_REST: Duration = Duration::from_secs(30);
 const MAX_DOUBLINGS: u32 = 5;
 /// Blocks asked for once that may still come although they are no longer waited for.
 const MAX_SPARE: usize = 64;
-/// Copies of one such block.
-const MAX_COPIES: usize = 2;
+/// Copies of one such block: as often as a stalled peer is asked again within two minutes.
+const MAX_COPIES: usize = 8;
 /// A rate is measured over at least this.
 const METER: Duration = Duration::from_millis(100);
 
@@ -359,6 +359,27 @@ mod tests {
         assert_eq!(deliver(&mut link, at(3100), 3), Claim::Spare);
         assert_eq!(deliver(&mut link, at(3100), 9), Claim::Unasked);
         assert_eq!(link.window, MIN_WINDOW);
+    }
+
+    #[test]
+    fn a_peer_that_was_asked_again_and_again_may_answer_each_time() {
+        let config = ExchangeConfig::default();
+        let mut link = Link::new(at(0), &config);
+        link.ask(at(0), id(1), 10);
+        let mut asked = 1;
+        while let Some(due) = link.deadline(&config).filter(|due| *due < at(120_000)) {
+            if link.strike(due).1 {
+                link.forgive(id(1));
+                asked += 1;
+            }
+        }
+        assert!(asked > 3);
+        assert!(matches!(deliver(&mut link, at(120_000), 1), Claim::Asked(_)));
+        link.ask(at(120_000), id(2), 10);
+        for _ in 1..asked {
+            assert_eq!(deliver(&mut link, at(120_000), 1), Claim::Spare);
+        }
+        assert_eq!(deliver(&mut link, at(120_000), 1), Claim::Unasked);
     }
 
     #[test]
