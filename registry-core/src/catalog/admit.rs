@@ -332,7 +332,6 @@ impl Catalog {
         let publisher = record.head.publisher;
         let done = result == StoreResult::Done;
         let newest = entries.last().map(|entry| entry.release.clone());
-        let bytes = record.bytes.clone();
         if done {
             self.append(record, entries);
             self.schedule_renewal(cx, publisher);
@@ -345,10 +344,10 @@ impl Catalog {
             }
             Origin::Publish { op, announcement } => {
                 let release = newest.filter(|_| done);
-                self.finish_publish(op, release.map(|release| (release, bytes, announcement)));
+                self.finish_publish(op, release.map(|release| (release, announcement)));
             }
             Origin::Renewal { announcement } if done => {
-                self.events.push_back(CatalogEvent::Renewed { record: bytes, announcement });
+                self.events.push_back(CatalogEvent::Renewed { announcement });
             }
             Origin::Renewal { .. } => self.retry_renewal(cx),
         }

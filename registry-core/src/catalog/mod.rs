@@ -71,10 +71,10 @@ pub(crate) enum CatalogEvent {
     Admitted { kind: UpdateKind, release: Arc<ReleaseInfo> },
     /// An own release is signed (`Stage::Signed`).
     Signed { op: OpId },
-    /// An own release is durable: put `record` under the publisher's key, provide, gossip `announcement`.
-    Announce { op: OpId, release: Arc<ReleaseInfo>, record: Bytes, announcement: Bytes },
-    /// The own head was renewed before it expired: put `record` under the publisher's key, gossip `announcement`.
-    Renewed { record: Bytes, announcement: Bytes },
+    /// An own release is durable: put the head record under the publisher's key, provide, gossip `announcement`.
+    Announce { op: OpId, release: Arc<ReleaseInfo>, announcement: Bytes },
+    /// The own head was renewed before it expired: put its record under the publisher's key, gossip `announcement`.
+    Renewed { announcement: Bytes },
     /// An own release could not be made.
     PublishFailed { op: OpId, error: OpError },
     /// A head says that this publisher has more statements than this node: fetch them (first from `source`).

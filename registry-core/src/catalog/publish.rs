@@ -250,12 +250,12 @@ impl Catalog {
         true
     }
 
-    pub(super) fn finish_publish(&mut self, op: OpId, stored: Option<(Arc<ReleaseInfo>, Bytes, Bytes)>) {
+    pub(super) fn finish_publish(&mut self, op: OpId, stored: Option<(Arc<ReleaseInfo>, Bytes)>) {
         if let Some(own) = &mut self.own {
             own.queue.pop_front();
         }
         self.events.push_back(match stored {
-            Some((release, record, announcement)) => CatalogEvent::Announce { op, release, record, announcement },
+            Some((release, announcement)) => CatalogEvent::Announce { op, release, announcement },
             None => CatalogEvent::PublishFailed { op, error: OpError::Storage },
         });
     }

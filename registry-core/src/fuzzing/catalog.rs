@@ -118,9 +118,10 @@ impl Bench {
             match event {
                 CatalogEvent::Judged { ticket, .. } => assert!(self.tickets.remove(&ticket), "judged twice"),
                 CatalogEvent::PublishFailed { op, .. } => assert!(self.publishing.remove(&op), "ended twice"),
-                CatalogEvent::Announce { op, release, record, .. } => {
+                CatalogEvent::Announce { op, release, .. } => {
                     assert!(self.publishing.remove(&op), "ended twice");
                     let publisher = release.release.publisher;
+                    let record = self.catalog.record(publisher).expect("announced too early");
                     assert!(record::check(&publisher.record_key(), &record).is_ok());
                     assert!(self.admitted.contains(&(publisher, release.release.position)), "announced too early");
                 }

@@ -60,7 +60,7 @@ impl Announcer {
     pub(super) fn finished(&mut self, now: Instant, rng: &mut Rng, query: QueryId, holders: u32) -> Option<Item> {
         let item = self.running.remove(&query)?;
         if holders == 0 {
-            self.queue.push_back(Item { what: item.what.clone(), op: None });
+            self.push(Item { what: item.what.clone(), op: None });
             self.not_before = Some(now + rng.jitter(self.retry));
             self.retry = (self.retry * 2).min(MAX_RETRY);
         } else {
@@ -82,5 +82,41 @@ impl Announcer {
 
     pub(super) fn backlog(&self) -> usize {
         self.queue.len() + self.running.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Digest, PublisherId};
+    use crate::rng::Seed;
+
+    #[test]
+    fn what_nobody_took_waits_once_and_lets_others_go_first() {
+        let (mut announcer, mut rng) = (Announcer::new(), Rng::new(Seed([7; 32]), "announcer"));
+        let now = Instant::ORIGIN;
+        let record = Announcement::Record(PublisherId(Digest([1; 32])));
+        let provider = Announcement::Provider(bytes::Bytes::from_static(b"key"));
+        for op in 1..=3 {
+            announcer.push(Item { what: record.clone(), op: Some(OpId(op)) });
+            let item = announcer.next(now).expect("a publish waits for it");
+            announcer.started(QueryId(op), item);
+        }
+        announcer.push(Item { what: provider.clone(), op: None });
+        for op in 1..=3 {
+            let ended = announcer.finished(now, &mut rng, QueryId(op), 0);
+            assert_eq!(ended.and_then(|item| item.op), Some(OpId(op)));
+        }
+        assert_eq!(announcer.backlog(), 2, "the record is announced again once, not once per release");
+        assert!(announcer.next(now).is_none());
+        let due = announcer.next_deadline().expect("a later try");
+        assert!(due > now);
+        for (query, what) in [(4, provider), (5, record)] {
+            let item = announcer.next(due).expect("due");
+            assert_eq!(item.what, what);
+            announcer.started(QueryId(query), item);
+            announcer.finished(due, &mut rng, QueryId(query), 3);
+        }
+        assert_eq!((announcer.backlog(), announcer.next_deadline()), (0, None));
     }
 }

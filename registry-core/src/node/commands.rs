@@ -130,7 +130,7 @@ impl Node {
         }
     }
 
-    pub(super) fn announce_release(&mut self, op: OpId, release: Arc<ReleaseInfo>, record: Bytes, announcement: Bytes) {
+    pub(super) fn announce_release(&mut self, op: OpId, release: Arc<ReleaseInfo>, announcement: Bytes) {
         let publisher = release.release.publisher;
         for stage in [Stage::Stored, Stage::Announcing] {
             self.out.push(Action::Emit(Event::Progress { op, stage }));
@@ -138,16 +138,16 @@ impl Node {
         if let Some(publish) = self.operations.publish_mut(op) {
             publish.release = Some(release);
         }
-        self.announce(Announcement::Record { key: publisher.record_key(), value: record }, Some(op));
+        self.announce(Announcement::Record(publisher), Some(op));
         self.announce(Announcement::Provider(publisher.0.to_multihash()), None);
         if self.gossip.publish(cx!(self, gossip), Some(op), self.topic.clone(), announcement).is_err() {
             self.publish_moved(op, |publish| publish.sent = Some(0));
         }
     }
 
-    pub(super) fn announce_renewal(&mut self, record: Bytes, announcement: Bytes) {
+    pub(super) fn announce_renewal(&mut self, announcement: Bytes) {
         if let Some(publisher) = &self.local.publisher {
-            self.announce(Announcement::Record { key: publisher.id.record_key(), value: record }, None);
+            self.announce(Announcement::Record(publisher.id), None);
             // With a full queue the DHT record carries the renewal alone.
             let _ = self.gossip.publish(cx!(self, gossip), None, self.topic.clone(), announcement);
         }
@@ -160,9 +160,9 @@ impl Node {
     /// After a restart: the own head record, the own log, every complete content.
     pub(super) fn announce_all(&mut self) {
         if let Some(publisher) = self.local.publisher.as_ref().map(|publisher| publisher.id)
-            && let Some(value) = self.catalog.record(publisher)
+            && self.catalog.record(publisher).is_some()
         {
-            self.announce(Announcement::Record { key: publisher.record_key(), value }, None);
+            self.announce(Announcement::Record(publisher), None);
             self.announce(Announcement::Provider(publisher.0.to_multihash()), None);
         }
         let contents: Vec<_> = self.exchange.contents().collect();
@@ -175,7 +175,10 @@ impl Node {
     pub(super) fn start_announcement(&mut self) -> bool {
         let Some(item) = self.announcer.next(self.now) else { return false };
         let query = match &item.what {
-            Announcement::Record { key, value } => self.kad.put_value(cx!(self, kad), key.clone(), value.clone()),
+            Announcement::Record(publisher) => {
+                let value = self.catalog.record(*publisher).unwrap_or_default();
+                self.kad.put_value(cx!(self, kad), publisher.record_key(), value)
+            }
             Announcement::Provider(key) => self.kad.provide(cx!(self, kad), key.clone()),
         };
         self.operations.start_query(query, Purpose::Announce);

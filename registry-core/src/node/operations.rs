@@ -161,8 +161,8 @@ impl Operations {
 /// What is announced to the DHT.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Announcement {
-    /// This node's own head record.
-    Record { key: Bytes, value: Bytes },
+    /// This publisher's head record, as the catalogue has it when the announcement starts.
+    Record(PublisherId),
     /// This node as a provider of a multihash.
     Provider(Bytes),
 }

@@ -311,10 +311,8 @@ impl Node {
             CatalogEvent::Signed { op } => {
                 self.out.push(Action::Emit(Event::Progress { op, stage: Stage::Signed }));
             }
-            CatalogEvent::Announce { op, release, record, announcement } => {
-                self.announce_release(op, release, record, announcement);
-            }
-            CatalogEvent::Renewed { record, announcement } => self.announce_renewal(record, announcement),
+            CatalogEvent::Announce { op, release, announcement } => self.announce_release(op, release, announcement),
+            CatalogEvent::Renewed { announcement } => self.announce_renewal(announcement),
             CatalogEvent::PublishFailed { op, error } => self.fail(op, error),
             CatalogEvent::Behind { publisher, want, source } => {
                 self.sync.catch_up(cx!(self, sync), &self.catalog, publisher, want, source);
