@@ -131,8 +131,6 @@ pub enum Stage {
     Stored,
     /// Publish: holders are being told.
     Announcing,
-    /// Fetch: providers are being looked for.
-    FindingProviders,
     /// Fetch: bytes arrive.
     Fetching {
         /// Verified and durable.
@@ -211,8 +209,6 @@ pub enum Refusal {
     LogUnsynced,
     /// Two different statements at one position of the publisher's log are known.
     Forked,
-    /// The peer or publisher is blocked.
-    Blocked,
 }
 
 impl core::fmt::Display for OpError {
@@ -225,7 +221,6 @@ impl core::fmt::Display for OpError {
             Self::Verification => f.write_str("verification failed"),
             Self::Refused(Refusal::LogUnsynced) => f.write_str("the network has a longer copy of this publisher's log"),
             Self::Refused(Refusal::Forked) => f.write_str("the publisher's log is forked"),
-            Self::Refused(Refusal::Blocked) => f.write_str("blocked by local policy"),
             Self::Storage => f.write_str("the store could not write"),
             Self::AlreadyPublished => f.write_str("that version is already published"),
             Self::Signing => f.write_str("the signing key is not available"),

@@ -199,7 +199,6 @@ fn encode_stage(stage: Stage, out: &mut Vec<u8>) {
         Stage::Signed => head(out, 1, 0),
         Stage::Stored => head(out, 2, 0),
         Stage::Announcing => head(out, 3, 0),
-        Stage::FindingProviders => head(out, 4, 0),
         Stage::Fetching { bytes, total, providers } => {
             head(out, 5, bytes);
             head(out, 0, total);

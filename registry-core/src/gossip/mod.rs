@@ -31,7 +31,6 @@ use bytes::Bytes;
 use crate::action::SendClass;
 use crate::catalog::Verdict;
 use crate::collections::SeenCache;
-use crate::command::CommandError;
 use crate::cx::Cx;
 use crate::event::OpError;
 use crate::id::{JobId, OpId, PeerId, PeerIx, StoreId, TopicName};
@@ -146,20 +145,6 @@ impl Gossip {
             self.leave(cx, topic);
             self.finish(cx);
         }
-    }
-
-    /// Signs and sends; ends in `Published`. `op` comes back in it. Own messages are not delivered to this node.
-    ///
-    /// # Errors
-    /// `Invalid` when the message does not fit a frame, `Busy` when too many wait for the store or for signatures.
-    pub(crate) fn publish(
-        &mut self,
-        cx: &mut Cx<'_>,
-        op: Option<OpId>,
-        topic: TopicName,
-        data: Bytes,
-    ) -> Result<(), CommandError> {
-        self.draft(cx, op, topic, data)
     }
 
     /// A connected peer speaks pubsub, or now another version of it.

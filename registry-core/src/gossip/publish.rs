@@ -80,7 +80,11 @@ impl OwnMessages {
 }
 
 impl Gossip {
-    pub(super) fn draft(
+    /// Signs and sends; ends in `Published`. `op` comes back in it. Own messages are not delivered to this node.
+    ///
+    /// # Errors
+    /// `Invalid` when the message does not fit a frame, `Busy` when too many wait for the store or for signatures.
+    pub(crate) fn publish(
         &mut self,
         cx: &mut Cx<'_>,
         op: Option<OpId>,

@@ -48,9 +48,10 @@ fn of_operation(error: &OpError) -> (Code, &'static str) {
         OpError::Refused(Refusal::LogUnsynced) => {
             (Code::Conflict, "the same key is used elsewhere: wait until this node has caught up with its own log")
         }
-        OpError::Refused(Refusal::Forked | Refusal::Blocked) => {
-            (Code::Refused, "local policy decides; see `wharf status`")
-        }
+        OpError::Refused(Refusal::Forked) => (
+            Code::Refused,
+            "the key has signed two statements at one position: publish with a new identity in another --home",
+        ),
         OpError::Storage => (Code::Storage, "free some space in the home"),
         OpError::Signing => (Code::Other, "check the key files in the home"),
         OpError::Unreachable(_) => (Code::NoPeer, "check the address, and that a node listens there"),

@@ -219,7 +219,6 @@ fn stage_name(stage: Stage) -> &'static str {
         Stage::Signed => "signed",
         Stage::Stored => "stored",
         Stage::Announcing => "announcing",
-        Stage::FindingProviders => "finding_providers",
         Stage::Fetching { .. } => "fetching",
     }
 }
