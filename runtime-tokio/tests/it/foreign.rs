@@ -172,6 +172,8 @@ fn swarm(key: &Keypair, setup: Setup) -> Swarm<Behaviour> {
     let mut config = kad::Config::new(protocol);
     config.set_kbucket_size(k).set_replication_factor(k);
     config.set_query_timeout(Duration::from_secs(20)).set_provider_record_ttl(Some(setup.provider_ttl));
+    // What a busy machine made a first lookup miss is found soon, not after five minutes.
+    config.set_periodic_bootstrap_interval(Some(Duration::from_secs(5)));
     let mut kad = kad::Behaviour::with_config(peer_id, MemoryStore::new(peer_id), config);
     kad.set_mode(Some(kad::Mode::Server));
     let gossip = gossipsub::ConfigBuilder::default()

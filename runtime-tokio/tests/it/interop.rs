@@ -274,7 +274,8 @@ async fn values_and_provider_records_are_stored_and_found_both_ways() {
     let (wharf, foreign) = mixed_network().await;
     let peers = peers(&wharf, &foreign);
     for peer in &peers {
-        eventually("a peer knows its neighbours", async || peer.servers().await >= K).await;
+        let what = format!("{} knows its neighbours (wharf: {})", peer.id(), peer.is_wharf());
+        eventually(&what, async || peer.servers().await >= K).await;
     }
     let mut probe = Probe::start(&peers).await;
     for writer_is_wharf in [true, false] {
