@@ -65,6 +65,12 @@ impl PeerId {
     }
 }
 
+/// Is this protobuf-encoded public key of the one kind whose signatures this network checks? Of others nothing can be
+/// said, good or bad.
+pub(crate) fn is_ed25519_key(key: &[u8]) -> bool {
+    key.len() == 36 && key.starts_with(&[0x08, 0x01, 0x12, 0x20])
+}
+
 impl fmt::Display for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&cid::multibase::Base::Base58Btc.encode(self.as_bytes()))

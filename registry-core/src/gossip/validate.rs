@@ -17,7 +17,7 @@ use crate::gossip::limits::{MAX_COPIES, MAX_PENDING, MAX_PENDING_BYTES, MAX_PEND
 use crate::gossip::message_id::MessageId;
 use crate::gossip::send::broadcast;
 use crate::gossip::{Gossip, GossipEvent};
-use crate::id::{Digest, JobId, Owner, PeerId, PeerIx};
+use crate::id::{Digest, JobId, Owner, PeerId, PeerIx, is_ed25519_key};
 use crate::input::GossipVersion;
 use crate::peers::Offence;
 use crate::wire::Protocol;
@@ -155,11 +155,15 @@ fn author_of(msg: &PubMessage) -> Option<(PeerId, u64)> {
     (key_fits && msg.signature.is_some()).then_some((author, seqno))
 }
 
+/// The key of a message that `author_of` has accepted.
+fn key_of<'a>(author: &'a PeerId, msg: &'a PubMessage) -> &'a [u8] {
+    msg.key.as_deref().or(author.inlined_key()).unwrap_or_default()
+}
+
 fn signature_check(copy: &Arrival) -> SignatureCheck {
     let msg = &copy.msg;
-    let inlined = || Bytes::copy_from_slice(copy.author.inlined_key().unwrap_or_default());
     SignatureCheck {
-        key: msg.key.clone().unwrap_or_else(inlined),
+        key: Bytes::copy_from_slice(key_of(&copy.author, msg)),
         message: msg.signed_bytes(),
         signature: msg.signature.clone().unwrap_or_default(),
     }
@@ -180,6 +184,10 @@ impl Gossip {
             self.release_ask(peer);
         }
         if self.seen.contains(&key) || self.pending.add_holder(&key, msg, peer) {
+            return;
+        }
+        // Whoever knows that kind of key passes it on in good faith.
+        if !is_ed25519_key(key_of(&author, msg)) {
             return;
         }
         if self.refused.len() > 0 && self.refused.contains(&Digest::of(&msg.raw)) {

@@ -5,7 +5,7 @@ use prost::Message as _;
 use serde::Deserialize;
 
 use crate::action::SignatureCheck;
-use crate::id::PeerId;
+use crate::id::{PeerId, is_ed25519_key};
 use crate::kad::validator::{Rank, Valid};
 use crate::time::{Duration, UnixTime};
 
@@ -84,6 +84,9 @@ pub(super) fn validate(unix: UnixTime, name: &[u8], value: &[u8]) -> Result<Vali
     };
     if !name.matches_key(&key) {
         return Err("of another key");
+    }
+    if !is_ed25519_key(&key) {
+        return Err("of a kind of key that is not checked here");
     }
     let message = Bytes::from([b"ipns-signature:", &*entry.data].concat());
     let check = SignatureCheck { key, message, signature: entry.signature_v2 };
@@ -213,5 +216,13 @@ pub(super) mod tests {
         assert!(validate(UnixTime::from_secs(0), b"nobody", b"").is_err());
         let far = validate_entry(&entry(u64::MAX, "9999-12-31T23:59:60.999999999Z")).unwrap();
         assert!(far.lifetime < Duration::MAX);
+    }
+
+    #[test]
+    fn attack_19_a_record_under_another_kind_of_key_is_refused_and_not_taken_for_a_forgery() {
+        let secp256k1 = [&[0x00, 37, 0x08, 0x02, 0x12, 33][..], &[2; 33]].concat();
+        let record = entry(3, "2033-05-18T03:33:20Z").encode_to_vec();
+        let refused = validate(UnixTime::from_secs(1_000_000_000), &secp256k1, &record);
+        assert_eq!(refused, Err("of a kind of key that is not checked here"));
     }
 }

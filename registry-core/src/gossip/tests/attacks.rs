@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::bench::*;
 use crate::catalog::Verdict;
 use crate::gossip::limits::{MAX_PENDING_PER_PEER, MAX_TOPICS_PER_PEER, MAX_WANTS};
-use crate::id::PeerIx;
+use crate::id::{PeerId, PeerIx};
 use crate::input::Side;
 use crate::peers::Offence;
 use crate::time::Duration;
@@ -282,6 +282,19 @@ fn attack_50_messages_that_break_strict_sign_are_refused() {
     assert!(bench.delivered.is_empty());
     bench.receive(peers[0], publish(&[good]));
     assert_eq!(bench.delivered.len(), 1, "none of them stands in the good one's way");
+}
+
+#[test]
+fn attack_50_whoever_passes_on_a_message_under_another_kind_of_key_is_spared() {
+    let (mut bench, peers) = Bench::joined("a", 1);
+    let secp256k1 = [&[0x00, 37, 0x08, 0x02, 0x12, 33][..], &[2; 33]].concat();
+    let mut msg = (*message(99, 1, "a", b"x")).clone();
+    msg.from = Some(PeerId::from_bytes(&secp256k1).unwrap());
+    let msg = alloc::sync::Arc::new(msg);
+    for _ in 0..3 {
+        bench.receive(peers[0], publish(&[msg.clone()]));
+    }
+    assert!(bench.unverified.is_empty() && bench.offences.is_empty() && bench.delivered.is_empty());
 }
 
 #[test]
