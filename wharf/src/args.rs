@@ -33,7 +33,7 @@ pub(crate) enum Verb {
     Search(Search),
     /// What is known of a package: all its versions, or one.
     Info {
-        /// [PUBLISHER/]NAME[@VERSION or range]
+        /// `[PUBLISHER/]NAME[@VERSION or range]`
         spec: String,
     },
     /// Fetch a package from whoever has it.
@@ -151,7 +151,7 @@ pub(crate) struct Search {
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Get {
-    /// [PUBLISHER/]NAME[@VERSION or range]
+    /// `[PUBLISHER/]NAME[@VERSION or range]`
     pub(crate) spec: String,
 
     /// The folder to put it in; made when it is not there.

@@ -1,7 +1,7 @@
 //! Fuzz bodies: each takes arbitrary bytes, drives one codec or machine with them and asserts its invariants.
 //!
 //! One file per machine. A body is `pub fn name(data: &[u8])`; it is reached in three ways: by a test beside it that calls
-//! [`run`] on pseudo-random inputs, by `tests/corpus.rs` on the committed corpus `fuzz/corpus/<name>/`, and by the stub
+//! `run` on pseudo-random inputs, by `tests/corpus.rs` on the committed corpus `fuzz/corpus/<name>/`, and by the stub
 //! `fuzz/fuzz_targets/<name>.rs` under cargo-fuzz. A new body is added to [`TARGETS`], and its stub to
 //! `fuzz/Cargo.toml`.
 
