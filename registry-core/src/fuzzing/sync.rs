@@ -137,7 +137,7 @@ pub fn sync(data: &[u8]) {
             7 => {
                 let (publisher, want) = (publisher(&mut choices), choices.below(3));
                 bench.owed += 1;
-                bench.sync.catch_up(&mut bench.world.cx(), &bench.catalog, publisher, want, Some(peer));
+                bench.sync.catch_up(&mut bench.world.cx(), &bench.catalog, publisher, want, Some(peer), want == 2);
             }
             8 => {
                 let ticket = bench.tickets.pop().unwrap_or(choices.below(8));

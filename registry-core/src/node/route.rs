@@ -315,7 +315,9 @@ impl Node {
             CatalogEvent::Renewed { announcement } => self.announce_renewal(announcement),
             CatalogEvent::PublishFailed { op, error } => self.fail(op, error),
             CatalogEvent::Behind { publisher, want, source } => {
-                self.sync.catch_up(cx!(self, sync), &self.catalog, publisher, want, source);
+                let own = self.local.publisher.as_ref().is_some_and(|own| own.id == publisher);
+                let urgent = own || self.operations.resolves_of(publisher).next().is_some();
+                self.sync.catch_up(cx!(self, sync), &self.catalog, publisher, want, source, urgent);
             }
             CatalogEvent::Judged { ticket, verdict } => match Ticket::unpack(ticket) {
                 Ticket::Gossip(ticket) => self.gossip.handle_verdict(cx!(self, gossip), ticket, verdict),

@@ -17,7 +17,7 @@ const MAX_ACTIVE: usize = 16;
 /// Of these, so many are left to rounds, however many heads were heard.
 const ROUNDS_SHARE: usize = 4;
 
-/// Gaps known at once; further ones are left to the next round.
+/// Gaps known at once; further ones are left to the next round. Urgent ones come on top: at most one per operation.
 const MAX_GAPS: usize = 1024;
 
 /// Connected peers tried before holders are looked for, and holders tried after that.
@@ -84,7 +84,7 @@ impl Gap {
 
 impl Sync {
     /// The catalogue is behind a known head: fetch the publisher's log up to the length `want`, from `source` first.
-    /// Ends in `CaughtUp`.
+    /// Ends in `CaughtUp`. What the application waits for is `urgent`: it goes before all that was only heard of.
     pub(crate) fn catch_up(
         &mut self,
         cx: &mut Cx<'_>,
@@ -92,19 +92,28 @@ impl Sync {
         publisher: PublisherId,
         want: u64,
         source: Option<PeerIx>,
+        urgent: bool,
     ) {
         if let Some(gap) = self.gaps.get_mut(&publisher) {
             // A length that was only claimed gives way to one that was signed.
             gap.want = if gap.owed { gap.want.max(want) } else { want };
             gap.owed = true;
             gap.add_sources(None, source);
+            if urgent && gap.state == State::Queued {
+                self.queue.retain(|queued| *queued != publisher);
+                self.queue.push_front(publisher);
+            }
         } else if held(catalog, publisher) >= want {
             self.events.push_back(SyncEvent::CaughtUp { publisher, ok: true });
-        } else if self.gaps.len() >= MAX_GAPS {
+        } else if self.gaps.len() >= MAX_GAPS && !urgent {
             self.events.push_back(SyncEvent::CaughtUp { publisher, ok: false });
         } else {
             self.open_gap(cx, publisher, want, source);
-            self.queue.push_back(publisher);
+            if urgent {
+                self.queue.push_front(publisher);
+            } else {
+                self.queue.push_back(publisher);
+            }
         }
         self.drive(cx, catalog);
     }

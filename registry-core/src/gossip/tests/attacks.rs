@@ -292,7 +292,7 @@ fn attack_50_whoever_passes_on_a_message_under_another_kind_of_key_is_spared() {
     msg.from = Some(PeerId::from_bytes(&secp256k1).unwrap());
     let msg = alloc::sync::Arc::new(msg);
     for _ in 0..3 {
-        bench.receive(peers[0], publish(&[msg.clone()]));
+        bench.receive(peers[0], one(&msg));
     }
     assert!(bench.unverified.is_empty() && bench.offences.is_empty() && bench.delivered.is_empty());
 }

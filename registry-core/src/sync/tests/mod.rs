@@ -86,7 +86,7 @@ impl Bench {
     }
 
     fn catch_up(&mut self, publisher: PublisherId, want: u64, source: Option<PeerIx>) {
-        self.sync.catch_up(&mut self.world.cx(), &self.catalog, publisher, want, source);
+        self.sync.catch_up(&mut self.world.cx(), &self.catalog, publisher, want, source, false);
     }
 
     fn events(&mut self) -> Vec<SyncEvent> {
@@ -243,6 +243,29 @@ fn a_flood_of_heads_leaves_room_for_rounds_and_for_what_they_find() {
     for n in [7, 8] {
         assert!(asked.contains(&(peer, RegistryMessage::GetLog { publisher: publisher(n), from: 0 })));
     }
+}
+
+#[test]
+fn what_the_application_waits_for_goes_before_a_flood_of_heads() {
+    let mut bench = Bench::new();
+    bench.connect(1);
+    for n in 0..2000u64 {
+        bench.catch_up(PublisherId(Digest::of(&n.to_be_bytes())), u64::MAX, None);
+    }
+    let before = bench.asked().len();
+    let (cx, catalog) = (&mut bench.world.cx(), &bench.catalog);
+    bench.sync.catch_up(cx, catalog, publisher(7), 3, None, true);
+    assert!(before > 0 && bench.sync.queue.front() == Some(&publisher(7)));
+    let request = *bench.sync.requests.keys().next().unwrap();
+    bench.answer(request, log(0, &[]));
+    assert!(bench.sync.queue.front() == Some(&publisher(7)), "its holders are looked for; it keeps its place");
+    let seeking = bench.events().into_iter().find_map(|event| match event {
+        SyncEvent::NeedHolders { publisher } => Some(publisher),
+        SyncEvent::Entries { .. } | SyncEvent::CaughtUp { .. } => None,
+    });
+    bench.sync.handle_holders(&mut bench.world.cx(), &bench.catalog, seeking.unwrap(), &[]);
+    let asked = bench.asked();
+    assert_eq!(asked[0].2, RegistryMessage::GetLog { publisher: publisher(7), from: 0 });
 }
 
 #[test]

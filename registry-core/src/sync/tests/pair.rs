@@ -80,7 +80,7 @@ impl Side {
                         self.sync.handle_judged(cx, &self.catalog, ticket, verdict);
                     }
                     CatalogEvent::Behind { publisher, want, source } => {
-                        self.sync.catch_up(cx, &self.catalog, publisher, want, source);
+                        self.sync.catch_up(cx, &self.catalog, publisher, want, source, false);
                     }
                     CatalogEvent::Signed { .. }
                     | CatalogEvent::Announce { .. }
