@@ -337,6 +337,11 @@ impl Kad {
         self.events.pop_front()
     }
 
+    /// Does something here wait for the peer's answer? (Such connections are not trimmed.)
+    pub(crate) fn in_use(&self, peer: PeerIx) -> bool {
+        self.queries.await_answer_of(peer)
+    }
+
     /// For checkers: the routing table, bucket by bucket.
     pub(crate) fn buckets(&self) -> impl Iterator<Item = impl Iterator<Item = PeerIx> + '_> {
         self.table.buckets()

@@ -110,6 +110,11 @@ impl Queries {
         QueryId(self.next_id)
     }
 
+    /// Does a request wait for this peer's answer?
+    pub(super) fn await_answer_of(&self, peer: PeerIx) -> bool {
+        self.requests.values().any(|sent| sent.peer == peer)
+    }
+
     pub(super) fn take_request(&mut self, id: RequestId) -> Option<Sent> {
         self.requests.remove(&id)
     }

@@ -210,8 +210,8 @@ impl Node {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.peers.next_deadline()) {
             let unix = self.unix();
-            let (gossip, exchange) = (&self.gossip, &self.exchange);
-            let keep = |peer| gossip.in_mesh(peer) || exchange.in_use(peer);
+            let (kad, gossip, exchange) = (&self.kad, &self.gossip, &self.exchange);
+            let keep = |peer| gossip.in_mesh(peer) || exchange.in_use(peer) || kad.in_use(peer);
             self.peers.handle_timeout(self.now, unix, &self.config, &mut self.out, keep);
         }
         if due(self.kad.next_deadline()) {

@@ -466,7 +466,10 @@ impl Peers {
         }
         if let Some(entry) = self.book.get_mut(peer) {
             entry.closing = true;
-            note_failure(&mut self.rng, self.now, &config.peers, entry);
+            // A trimmed peer has done nothing wrong: the next lookup may need it.
+            if why != DisconnectReason::Trimmed {
+                note_failure(&mut self.rng, self.now, &config.peers, entry);
+            }
             out.push(Action::Disconnect { peer: entry.id, why });
         }
         self.take_down(config, peer);

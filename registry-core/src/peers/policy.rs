@@ -23,8 +23,9 @@ const CANDIDATE_DELAY: Duration = Duration::from_millis(200);
 const LONELY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Above one and a half times the maximum, the grace is shorter by this factor: newcomers (who need an answer or two to
-/// find others) come and go quickly, before the node is so full that it must close its door to them.
-const PRESSURE: u32 = 10;
+/// find others) come and go quickly, before the node is so full that it must close its door to them. What is left is
+/// still longer than a connection that its dialler takes for a failure.
+const PRESSURE: u32 = 3;
 
 /// When to look at the number of connections next.
 #[derive(Debug, Default)]
@@ -198,7 +199,7 @@ impl Peers {
             .filter_map(|peer| {
                 let entry = self.book.get(peer)?;
                 let conn = entry.conn.as_ref()?;
-                let ripe = now.since(conn.since) >= grace;
+                let ripe = conn.since + grace <= now;
                 ripe.then_some((entry.is_pinned(), conn.protocols.registry, Reverse(conn.since), peer))
             })
             .collect();

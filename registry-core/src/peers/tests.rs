@@ -345,6 +345,21 @@ fn beyond_twice_the_maximum_inbound_connections_are_closed_at_once() {
 }
 
 #[test]
+fn a_trimmed_peer_can_be_dialled_again_at_once() {
+    let mut config = quiet();
+    (config.peers.low_connections, config.peers.max_connections) = (0, 1);
+    let mut world = TestWorld::new(config);
+    let peers = [world.connect(1), world.connect(2)];
+    world.tell_time(world.config.peers.trim_grace);
+    assert!(peers.iter().all(|peer| !world.peers.is_connected(*peer)));
+    for n in [1, 2] {
+        world.down(n);
+    }
+    world.actions();
+    assert!(peers.iter().all(|peer| world.peers.is_reachable(world.now, *peer)));
+}
+
+#[test]
 fn a_node_under_pressure_shortens_the_grace_before_it_must_refuse_newcomers() {
     let mut config = quiet();
     (config.peers.low_connections, config.peers.max_connections) = (3, 6);
@@ -354,7 +369,7 @@ fn a_node_under_pressure_shortens_the_grace_before_it_must_refuse_newcomers() {
     }
     world.actions();
     let grace = world.config.peers.trim_grace;
-    assert_eq!(world.tell_time(grace / 10).len(), 7);
+    assert_eq!(world.tell_time(grace / 3).len(), 7);
     world.up(10, Side::Listener);
     assert!(world.actions().is_empty(), "there is room for a newcomer");
 }
