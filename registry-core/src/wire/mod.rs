@@ -96,6 +96,18 @@ impl Message {
         }
     }
 
+    /// Are these one message in memory?
+    #[doc(hidden)]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Kind::Kad(one), Kind::Kad(other)) => Arc::ptr_eq(one, other),
+            (Kind::Gossip(one), Kind::Gossip(other)) => Arc::ptr_eq(one, other),
+            (Kind::Bitswap(one), Kind::Bitswap(other)) => Arc::ptr_eq(one, other),
+            (Kind::Registry(one), Kind::Registry(other)) => Arc::ptr_eq(one, other),
+            (Kind::Kad(_) | Kind::Gossip(_) | Kind::Bitswap(_) | Kind::Registry(_), _) => false,
+        }
+    }
+
     /// Published messages inside, for measurements of redundancy.
     #[doc(hidden)]
     pub fn payloads(&self) -> usize {

@@ -8,6 +8,7 @@ use crate::exchange::fetch::Standing;
 use crate::exchange::rank;
 use crate::exchange::window::Link;
 use crate::id::{BlockId, PeerId, PeerIx};
+use crate::time::Duration;
 use crate::wire::bitswap::WantKind;
 
 /// Bytes of blocks asked for, being judged or being stored, over all fetches. So much is on its way on a link of
@@ -146,7 +147,9 @@ impl Client {
     /// Sets the clock for a peer's next answer, and for the end of its rest.
     pub(super) fn arm(&mut self, cx: &Cx<'_>, peer: PeerIx) {
         let link = self.links.get(&peer);
-        let answer = link.and_then(|link| link.deadline(&cx.config.exchange));
+        // Patience shrinks with what is asked for, and may have run out by that.
+        let soonest = cx.now + Duration::from_micros(1);
+        let answer = link.and_then(|link| link.deadline(&cx.config.exchange)).map(|at| at.max(soonest));
         let rested = link.and_then(Link::rest_ends).filter(|at| *at > cx.now);
         for (due, at) in [(Due::Answer(peer), answer), (Due::Rested(peer), rested)] {
             match at {
