@@ -51,7 +51,7 @@ struct Run {
     #[arg(long, default_value_t = 1_000)]
     gets: u32,
     /// Pubsub messages on a topic all nodes follow.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 20)]
     messages: u32,
     /// Nodes to crash and restart, in percent.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=100))]

@@ -64,7 +64,7 @@ fn root(seed: u64) -> Seed {
     Seed(bytes)
 }
 
-/// A fixed-seed hasher for the engine's look-up tables; nothing iterates them.
+/// A fixed-seed hasher for the engine's look-up tables.
 #[derive(Clone, Copy, Default)]
 pub struct FastHasher(u64);
 
@@ -75,6 +75,10 @@ impl Hasher for FastHasher {
 
     fn write_u64(&mut self, value: u64) {
         self.0 = mix(self.0 ^ value);
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
     }
 
     fn write_u128(&mut self, value: u128) {
@@ -94,5 +98,5 @@ impl Hasher for FastHasher {
     }
 }
 
-/// A look-up table with the fixed-seed hasher.
+/// A look-up table with the fixed-seed hasher. Whoever iterates it sorts what comes.
 pub type LookupTable<K, V> = std::collections::HashMap<K, V, core::hash::BuildHasherDefault<FastHasher>>;

@@ -66,7 +66,7 @@ impl Scenario {
             publishes: 200,
             searches: 1_000,
             gets: 1_000,
-            messages: 50,
+            messages: 20,
             lookups: 200,
             probes: 20,
             join_seconds: 60,

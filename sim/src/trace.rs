@@ -6,6 +6,7 @@ use registry_core::event::{DhtResult, Event, Stage};
 use registry_core::search::SearchPage;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::engine::short_id;
 use crate::mix::mix;
 use crate::queue::Key;
 
@@ -26,10 +27,8 @@ impl Trace {
 
     /// A node asks for something; `message` is the hash of the encoded message in it.
     pub fn action(&mut self, node: u32, action: &Action, message: Option<u64>) {
-        self.scratch.clear();
-        encode_action(action, &mut self.scratch);
-        let hash = xxh3_64(&self.scratch);
-        self.word(u64::from(node) << 32 ^ hash);
+        let header = fingerprint(action, &mut self.scratch);
+        self.word(u64::from(node) << 32 ^ header);
         if let Some(hash) = message {
             self.word(hash);
         }
@@ -45,8 +44,9 @@ impl Trace {
     }
 }
 
-/// Appends an unambiguous encoding of everything in an action but its message.
-fn encode_action(action: &Action, out: &mut Vec<u8>) {
+/// Of everything in an action but its message, by way of an unambiguous encoding where it is not short.
+fn fingerprint(action: &Action, out: &mut Vec<u8>) -> u64 {
+    out.clear();
     match action {
         Action::Dial { dial, peer, addrs } => {
             head(out, 0, dial.0);
@@ -57,15 +57,9 @@ fn encode_action(action: &Action, out: &mut Vec<u8>) {
             head(out, 1, *why as u64);
             bytes(out, peer.as_bytes());
         }
-        Action::Send { peer, msg: _, class } => {
-            head(out, 2, *class as u64);
-            bytes(out, peer.as_bytes());
-        }
-        Action::Request { id, peer, msg: _ } => {
-            head(out, 3, id.0);
-            bytes(out, peer.as_bytes());
-        }
-        Action::Respond { token, msg: _ } => head(out, 4, token.0),
+        Action::Send { peer, msg: _, class } => return mix(short_id(peer)) ^ (2 << 8 | *class as u64),
+        Action::Request { id, peer, msg: _ } => return mix(mix(short_id(peer)) ^ id.0) ^ 3,
+        Action::Respond { token, msg: _ } => return mix(token.0) ^ 4,
         Action::Store { op, request } => {
             head(out, 5, op.0);
             encode_store(request, out);
@@ -91,6 +85,7 @@ fn encode_action(action: &Action, out: &mut Vec<u8>) {
             encode_event(event, out);
         }
     }
+    xxh3_64(out)
 }
 
 fn encode_store(request: &StoreRequest, out: &mut Vec<u8>) {

@@ -9,8 +9,9 @@ use crate::engine::{NodeIx, World};
 
 /// Nodes looked at each second, at least; of large networks one in fifty.
 const MIN_SAMPLE: usize = 10;
-/// A degree out of bounds is put right by the next heartbeats: it may be seen in so many seconds in a row, not in more.
-const PATIENCE: u32 = 3;
+/// A degree out of bounds is put right by the next heartbeats, unless those who are asked are full themselves: it may be
+/// seen in so many seconds in a row, not in more.
+const PATIENCE: u32 = 10;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -94,7 +95,10 @@ impl Inspector {
             Some(_) => self.suspects.get(&ix).map_or(1, |seconds| seconds + 1),
             None => 0,
         };
-        self.mesh.judge(seconds <= PATIENCE, || format!("node {ix} for {seconds} s: {out:?}"));
+        self.mesh.judge(seconds <= PATIENCE, || {
+            let (now, wake) = (world.now(), node.poll_timeout());
+            format!("node {ix} for {seconds} s at {now}: {out:?}, wakes {wake:?}")
+        });
         if (1..=PATIENCE).contains(&seconds) {
             self.suspects.insert(ix, seconds);
         } else {

@@ -43,6 +43,16 @@ pub struct Count {
     pub bytes: u64,
 }
 
+/// The last message that was encoded: a broadcast is one message to many.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    of: Message,
+    hash: u64,
+    len: usize,
+    /// In wire mode: what the codec made of it.
+    decoded: Option<Message>,
+}
+
 impl Traffic {
     fn count(&mut self, protocol: Protocol, bytes: usize) {
         let count = match protocol {
@@ -107,20 +117,32 @@ impl World {
 
     /// Encodes a message, counts it and returns its hash; in wire mode what travels is what the codec makes of it.
     fn encode(&mut self, ix: NodeIx, msg: &mut Message) -> u64 {
+        if !self.encoded.as_ref().is_some_and(|encoded| encoded.of.is_same(msg)) {
+            self.encoded = Some(self.encode_anew(msg));
+        }
+        let encoded = self.encoded.as_ref().expect("set above");
         let protocol = msg.protocol();
-        self.scratch.clear();
-        msg.encode_into(&mut self.scratch);
         let bloat = if self.planted.bloated == Some(ix) { 8 << 20 } else { 0 };
-        let len = self.scratch.len() + bloat;
+        let len = encoded.len + bloat;
+        if let Some(decoded) = &encoded.decoded {
+            *msg = decoded.clone();
+        }
+        let hash = encoded.hash;
         self.traffic.count(protocol, len);
         self.traffic.payloads += msg.payloads() as u64;
         self.frames.judge(len <= protocol.max_sent_frame(), || format!("node {ix} sends {len} bytes of {protocol:?}"));
-        if self.wire {
-            let decoded = Message::decode(protocol, Bytes::copy_from_slice(&self.scratch));
-            assert_eq!(decoded.as_ref(), Ok(&*msg), "a message does not survive its codec");
-            *msg = decoded.expect("compared above");
-        }
-        xxh3_64(&self.scratch)
+        hash
+    }
+
+    fn encode_anew(&mut self, msg: &Message) -> Encoded {
+        self.scratch.clear();
+        msg.encode_into(&mut self.scratch);
+        let decoded = self.wire.then(|| {
+            let decoded = Message::decode(msg.protocol(), Bytes::copy_from_slice(&self.scratch));
+            assert_eq!(decoded.as_ref(), Ok(msg), "a message does not survive its codec");
+            decoded.expect("compared above")
+        });
+        Encoded { of: msg.clone(), hash: xxh3_64(&self.scratch), len: self.scratch.len(), decoded }
     }
 
     fn act_dial(

@@ -11,6 +11,7 @@ use registry_core::{Digest, LocalPeer, Node, PeerId};
 use super::NodeIx;
 use crate::crypto::KeyPair;
 use crate::disk::Disk;
+use crate::mix::LookupTable;
 use crate::net::{Link, ephemeral_addr, listen_addr};
 use crate::scenario::Scenario;
 
@@ -45,7 +46,7 @@ pub struct Host {
     pub(super) addr: Multiaddr,
     pub(super) ephemeral: Multiaddr,
     pub(super) disk: Disk,
-    pub(super) links: BTreeMap<NodeIx, Link>,
+    pub(super) links: LookupTable<NodeIx, Link>,
     /// Own requests without an answer, and whom they went to.
     pub(super) pending: BTreeMap<RequestId, NodeIx>,
     pub(super) tokens: BTreeMap<Token, Inbound>,
@@ -77,7 +78,7 @@ impl Host {
             addr: listen_addr(ix),
             ephemeral: ephemeral_addr(ix),
             disk: Disk::default(),
-            links: BTreeMap::new(),
+            links: LookupTable::default(),
             pending: BTreeMap::new(),
             tokens: BTreeMap::new(),
             next_token: 0,
@@ -118,9 +119,16 @@ impl Host {
         &self.disk
     }
 
-    /// Open connections, by the peer's number.
-    pub fn peers(&self) -> impl ExactSizeIterator<Item = NodeIx> + '_ {
-        self.links.keys().copied()
+    /// Connected peers, in ascending order.
+    pub fn peers(&self) -> Vec<NodeIx> {
+        self.links().into_iter().map(|(peer, _)| peer).collect()
+    }
+
+    /// Connections, by the peer's number.
+    pub(super) fn links(&self) -> Vec<(NodeIx, Link)> {
+        let mut links: Vec<_> = self.links.iter().map(|(peer, link)| (*peer, *link)).collect();
+        links.sort_unstable_by_key(|(peer, _)| *peer);
+        links
     }
 
     pub(super) fn identity(&self) -> Identity {

@@ -111,9 +111,10 @@ impl World {
         if std::mem::replace(&mut host.server, on) == on {
             return;
         }
-        let open: Vec<(NodeIx, u64)> =
-            host.links.iter().filter(|(_, link)| link.up).map(|(peer, link)| (*peer, link.conn)).collect();
-        for (peer, conn) in open {
+        for (peer, Link { conn, up, .. }) in host.links() {
+            if !up {
+                continue;
+            }
             let at = self.now + self.net.one_way(ix, peer);
             self.schedule(at, Class::Network, peer, ix, Payload::Identify { conn });
         }
@@ -139,7 +140,7 @@ impl World {
 
     /// All connections of a crashed node break, now or when their other ends notice.
     pub(super) fn cut_off(&mut self, ix: NodeIx, down: Down) {
-        for (peer, link) in std::mem::take(&mut self.hosts[ix as usize].links) {
+        for (peer, link) in self.hosts[ix as usize].links() {
             let delay = match down {
                 Down::Refusing => self.net.one_way(ix, peer),
                 Down::Silent => {
@@ -148,6 +149,7 @@ impl World {
             };
             self.schedule(self.now + delay, Class::Network, peer, ix, Payload::Hangup { conn: link.conn });
         }
+        self.hosts[ix as usize].links.clear();
     }
 
     /// One side of a connection ends: its requests fail, then its node is told.

@@ -70,7 +70,7 @@ impl Driver<'_> {
             }
             Task::Reset => {
                 if let Some(node) = self.any_node(rng.next_u64()) {
-                    let peers: Vec<NodeIx> = self.world.host(node).peers().collect();
+                    let peers = self.world.host(node).peers();
                     if let Some(peer) = peers.get(rng.index(peers.len())) {
                         self.world.reset(node, *peer);
                     }

@@ -22,6 +22,8 @@ use packages::Package;
 const JUDGE_SECONDS: u64 = 60;
 /// Every operation has ended so many seconds after the last question.
 const END_SECONDS: u64 = 130;
+/// Releases published within one second.
+const GROUP: u64 = 5;
 /// A subscription is known to the neighbours after this, in microseconds.
 const SUBSCRIBED: u64 = 10 * SECOND;
 
@@ -135,26 +137,32 @@ impl<'a> Driver<'a> {
         }
         self.at(faults, Task::FaultsOn);
         self.at(calm, Task::FaultsOff);
-        let mut spread = |driver: &mut Self, count: u64, from: u64, to: u64, task: &dyn Fn(usize) -> Task| {
-            for ix in 0..count {
-                let slot = (to - from) / count;
-                driver.at(from + ix * slot + rng.below(slot), task(ix as usize));
-            }
-        };
+        let spread =
+            |driver: &mut Self, rng: &mut Rng, count: u64, from: u64, to: u64, task: &dyn Fn(usize) -> Task| {
+                for ix in 0..count {
+                    let slot = (to - from) / count;
+                    driver.at(from + ix * slot + rng.below(slot), task(ix as usize));
+                }
+            };
         let last_publish = calm.max(work + (judge - work) / 2);
-        spread(self, scenario.publishes.into(), work, last_publish, &Task::Publish);
+        // Releases come in groups, as those of a workspace do.
+        let groups = u64::from(scenario.publishes).div_ceil(GROUP);
+        let every = (last_publish - work) / groups.max(1);
+        for ix in 0..u64::from(scenario.publishes) {
+            self.at(work + ix / GROUP * every + rng.below(SECOND), Task::Publish(ix as usize));
+        }
         // Something must be there to be looked for.
         let first_use = work + (judge - work) / 10;
-        spread(self, scenario.searches.into(), first_use, judge, &|_| Task::Search);
-        spread(self, scenario.gets.into(), first_use, judge, &|_| Task::Get);
-        spread(self, scenario.messages.into(), work, judge, &Task::Message);
+        spread(self, rng, scenario.searches.into(), first_use, judge, &|_| Task::Search);
+        spread(self, rng, scenario.gets.into(), first_use, judge, &|_| Task::Get);
+        spread(self, rng, scenario.messages.into(), work, judge, &Task::Message);
         let nodes = u64::from(scenario.nodes);
         let minutes = (calm - faults) / (60 * SECOND);
-        spread(self, nodes * scenario.resets_per_mille * minutes / 1_000, faults, calm, &|_| Task::Reset);
+        spread(self, rng, nodes * scenario.resets_per_mille * minutes / 1_000, faults, calm, &|_| Task::Reset);
         let end = judge + JUDGE_SECONDS * SECOND;
-        spread(self, (judge - work) / SECOND, work, judge, &|_| Task::Inspect);
-        spread(self, scenario.lookups.into(), judge, end, &|_| Task::Lookup);
-        spread(self, scenario.publishes.into(), judge, end, &Task::Probe);
+        spread(self, rng, (judge - work) / SECOND, work, judge, &|_| Task::Inspect);
+        spread(self, rng, scenario.lookups.into(), judge, end, &|_| Task::Lookup);
+        spread(self, rng, scenario.publishes.into(), judge, end, &Task::Probe);
         let crashes = (nodes * scenario.restarts_percent).div_ceil(100);
         let victims = rng.sample((0..scenario.nodes).collect(), crashes as usize);
         for victim in victims {
