@@ -18,7 +18,10 @@ use crate::node::announce::Item;
 use crate::node::operations::{Announcement, DhtKind, OPERATION_TIMEOUT, Operation, Publish, Purpose, Resolve};
 use crate::node::{Node, cx};
 use crate::search::Query;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
+
+/// A resolve waits so long for a node that has just started to meet its network.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest search text, in bytes.
 const MAX_QUERY_TEXT: usize = 1024;
@@ -247,8 +250,21 @@ impl Node {
     fn resolve(&mut self, op: OpId, spec: PackageSpec) {
         if let Some(release) = self.catalog.resolve(&spec) {
             self.out.push(Action::Emit(Event::Resolved { op, release }));
-            return;
+        } else if !self.sync.has_compared() && self.peers.has_entrance() {
+            self.operations.insert(op, Operation::Joining(spec), Some(self.now + JOIN_PATIENCE));
+        } else {
+            self.ask_for_head(op, spec);
         }
+    }
+
+    /// This node has compared catalogues with a peer, or waited long enough for that.
+    pub(super) fn end_joining(&mut self, op: OpId) {
+        if let Some(Operation::Joining(spec)) = self.operations.remove(op) {
+            self.ask_for_head(op, spec);
+        }
+    }
+
+    fn ask_for_head(&mut self, op: OpId, spec: PackageSpec) {
         let alone = self.peers.connected().next().is_none();
         match spec.publisher {
             Some(publisher) if !alone => {
@@ -270,7 +286,7 @@ impl Node {
         let behind = record.as_ref().is_some_and(|record| self.catalog.is_behind(publisher, record));
         match record {
             Some(record) if behind => self.catalog.handle_head_record(cx!(self, catalog), record),
-            None if answered == 0 => self.fail(op, OpError::Timeout { asked, answered }),
+            None if answered == 0 && asked > 0 => self.fail(op, OpError::Timeout { asked, answered }),
             Some(_) | None => {
                 self.resolve_waiting(publisher);
                 self.fail(op, OpError::NotFound);
@@ -281,8 +297,8 @@ impl Node {
     /// The catalogue learnt more of a publisher: some resolves may end.
     pub(super) fn resolve_waiting(&mut self, publisher: PublisherId) {
         let catalog = &self.catalog;
-        let found = |(op, resolve): (OpId, &Resolve)| catalog.resolve(&resolve.spec).map(|release| (op, release));
-        let done: Vec<_> = self.operations.resolves_of(publisher).filter_map(found).collect();
+        let found = |(op, spec): (OpId, &PackageSpec)| catalog.resolve(spec).map(|release| (op, release));
+        let done: Vec<_> = self.operations.specs_of(publisher).filter_map(found).collect();
         for (op, release) in done {
             self.operations.remove(op);
             self.out.push(Action::Emit(Event::Resolved { op, release }));
@@ -413,7 +429,13 @@ impl Node {
                 self.kad.cancel(cx!(self, kad), query);
             }
             // A statement that may be signed already stays: cancelling only ends the waiting.
-            Some(Operation::Publish(_) | Operation::Connect { .. } | Operation::Pubsub | Operation::Resolve(_)) => {}
+            Some(
+                Operation::Publish(_)
+                | Operation::Joining(_)
+                | Operation::Resolve(_)
+                | Operation::Connect { .. }
+                | Operation::Pubsub,
+            ) => {}
         }
         self.fail(op, OpError::Cancelled);
         Ok(())
@@ -421,6 +443,9 @@ impl Node {
 
     pub(super) fn time_out(&mut self, op: OpId) {
         let running = self.operations.get_mut(op);
+        if matches!(running, Some(Operation::Joining(_))) {
+            return self.end_joining(op);
+        }
         let query = if let Some(Operation::Resolve(resolve)) = running { resolve.query } else { None };
         if let Some(query) = query {
             self.operations.end_query(query);

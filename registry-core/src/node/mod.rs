@@ -24,6 +24,7 @@
 //! | catalog | judged | gossip or sync, whoever handed it in |
 //! | sync | entries | catalog |
 //! | sync | need holders | kad |
+//! | sync | compared | the resolves that wait for a first comparison |
 //! | sync | caught up | the publish or resolve that waits |
 //! | exchange | need providers | kad |
 //! | exchange | complete | announcements (provider) |

@@ -21,10 +21,17 @@ pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub(super) enum Operation {
     Publish(Publish),
+    /// A resolve that waits until this node has compared catalogues with some peer.
+    Joining(PackageSpec),
     Resolve(Resolve),
     Fetch,
-    Connect { dial: DialId },
-    Dht { query: QueryId, kind: DhtKind },
+    Connect {
+        dial: DialId,
+    },
+    Dht {
+        query: QueryId,
+        kind: DhtKind,
+    },
     Pubsub,
 }
 
@@ -113,6 +120,25 @@ impl Operations {
     pub(super) fn remove(&mut self, op: OpId) -> Option<Operation> {
         self.deadlines.clear(op);
         self.running.remove(&op)
+    }
+
+    /// What resolves look for that more of this publisher's log may bring.
+    pub(super) fn specs_of(&self, publisher: PublisherId) -> impl Iterator<Item = (OpId, &PackageSpec)> {
+        self.running.iter().filter_map(move |(op, operation)| {
+            let spec = match operation {
+                Operation::Joining(spec) | Operation::Resolve(Resolve { spec, .. }) => spec,
+                Operation::Publish(_)
+                | Operation::Fetch
+                | Operation::Connect { .. }
+                | Operation::Dht { .. }
+                | Operation::Pubsub => return None,
+            };
+            spec.publisher.is_none_or(|wanted| wanted == publisher).then_some((*op, spec))
+        })
+    }
+
+    pub(super) fn joining(&self) -> impl Iterator<Item = OpId> {
+        self.running.iter().filter(|(_, operation)| matches!(operation, Operation::Joining(_))).map(|(op, _)| *op)
     }
 
     /// The `Resolve` operations that wait for a publisher's log.

@@ -342,6 +342,10 @@ impl Node {
                     self.operations.start_query(query, purpose);
                 }
             }
+            SyncEvent::Compared => {
+                let waiting: Vec<_> = self.operations.joining().collect();
+                waiting.into_iter().for_each(|op| self.end_joining(op));
+            }
             SyncEvent::CaughtUp { publisher, ok } => self.caught_up(publisher, ok),
         }
     }

@@ -174,6 +174,10 @@ pub(super) struct Bootstrap {
 pub(super) struct Bootstraps(Vec<Bootstrap>);
 
 impl Bootstraps {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Its index; `None` when the address is known or there are too many.
     pub(super) fn add(&mut self, addr: Multiaddr, peer: Option<PeerId>) -> Option<usize> {
         if self.0.len() >= MAX_BOOTSTRAPS || self.0.iter().any(|known| known.addr == addr && known.peer == peer) {

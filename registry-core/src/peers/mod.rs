@@ -175,6 +175,11 @@ impl Peers {
         self.connected.iter().copied()
     }
 
+    /// Is there a way into the network: a connection, or an address to join through?
+    pub(crate) fn has_entrance(&self) -> bool {
+        !self.connected.is_empty() || !self.bootstraps.is_empty()
+    }
+
     /// Who opened the connection.
     pub(crate) fn side(&self, peer: PeerIx) -> Option<Side> {
         self.conn(peer).map(|conn| conn.side)

@@ -41,6 +41,10 @@ use crate::wire::registry::RegistryMessage;
 /// A new peer is asked this soon (jittered), so that its identify and the first lookups go first.
 const FIRST_ROUND_DELAY: Duration = Duration::from_secs(1);
 
+/// First rounds between two regular ones. In a large network lookups open and close connections all the time; whoever
+/// has just compared with several peers learns next to nothing from the next.
+const MAX_FIRST_ROUNDS: u32 = 8;
+
 /// What an honest peer never sends here.
 const FAULT: Offence = Offence::Protocol(Protocol::Registry);
 
@@ -53,6 +57,8 @@ pub(crate) enum SyncEvent {
     NeedHolders { publisher: PublisherId },
     /// A gap asked for by `catch_up` is filled, or given up.
     CaughtUp { publisher: PublisherId, ok: bool },
+    /// A round was carried to its end for the first time since the start.
+    Compared,
 }
 
 /// What a deadline is about.
@@ -88,6 +94,10 @@ struct Partner {
 #[derive(Debug)]
 pub(crate) struct Sync {
     partners: BTreeMap<PeerIx, Partner>,
+    /// A round has been carried to its end.
+    compared: bool,
+    /// Since the last regular round.
+    first_rounds: u32,
     /// How much each connected peer has asked here.
     served: BTreeMap<PeerIx, Pace>,
     /// Peers that did not keep their word, connected or not.
@@ -112,6 +122,8 @@ impl Sync {
     pub(crate) fn new() -> Self {
         Self {
             partners: BTreeMap::new(),
+            compared: false,
+            first_rounds: 0,
             served: BTreeMap::new(),
             shunned: Setbacks::default(),
             ignored: Setbacks::default(),
@@ -131,7 +143,10 @@ impl Sync {
     pub(crate) fn handle_peer_up(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
         self.partners.insert(peer, Partner::default());
         let delay = cx.rng.jitter(FIRST_ROUND_DELAY);
-        self.timers.set(Timer::Due(peer), cx.now + delay);
+        if self.first_rounds < MAX_FIRST_ROUNDS {
+            self.first_rounds += 1;
+            self.timers.set(Timer::Due(peer), cx.now + delay);
+        }
         if self.timers.get(Timer::Next).is_none() {
             self.plan_next(cx);
         }
@@ -146,6 +161,11 @@ impl Sync {
         if self.partners.is_empty() {
             self.timers.clear(Timer::Next);
         }
+    }
+
+    /// Has this node compared catalogues with some peer since its start?
+    pub(crate) fn has_compared(&self) -> bool {
+        self.compared
     }
 
     /// The catalogue holds more of this publisher than before.
@@ -236,6 +256,7 @@ impl Sync {
     }
 
     fn plan_next(&mut self, cx: &mut Cx<'_>) {
+        self.first_rounds = 0;
         let wait = cx.rng.jitter(cx.config.sync.interval).max(Duration::from_millis(1));
         if self.partners.is_empty() {
             self.timers.clear(Timer::Next);

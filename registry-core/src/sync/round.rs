@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::serve::range_of;
-use super::{Asker, FAULT, Sync, Timer};
+use super::{Asker, FAULT, Sync, SyncEvent, Timer};
 use crate::catalog::Catalog;
 use crate::cx::Cx;
 use crate::id::{Digest, PeerIx, PublisherId, RequestId};
@@ -202,6 +202,9 @@ impl Sync {
             None if round.open == 0 => {
                 self.end_round(peer);
                 self.shunned.forgive(peer);
+                if !core::mem::replace(&mut self.compared, true) {
+                    self.events.push_back(SyncEvent::Compared);
+                }
             }
             None => {}
         }
