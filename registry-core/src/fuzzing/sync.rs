@@ -46,7 +46,7 @@ impl Bench {
         while let Some(event) = self.sync.poll_event() {
             match event {
                 SyncEvent::Entries { ticket, .. } => self.tickets.push(ticket),
-                SyncEvent::NeedHolders { .. } => {}
+                SyncEvent::NeedHolders { .. } | SyncEvent::Compared => {}
                 SyncEvent::CaughtUp { .. } => {
                     self.owed = self.owed.checked_sub(1).expect("caught up without having been asked");
                 }

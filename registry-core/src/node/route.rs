@@ -1,5 +1,7 @@
 //! Inputs to machines, and the machines' events to each other, until all are quiet.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use crate::action::{Action, SendClass};

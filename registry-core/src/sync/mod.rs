@@ -142,13 +142,13 @@ impl Sync {
     /// A peer that serves the registry protocol is up: due for a round.
     pub(crate) fn handle_peer_up(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
         self.partners.insert(peer, Partner::default());
+        if self.timers.get(Timer::Next).is_none() {
+            self.plan_next(cx);
+        }
         let delay = cx.rng.jitter(FIRST_ROUND_DELAY);
         if self.first_rounds < MAX_FIRST_ROUNDS {
             self.first_rounds += 1;
             self.timers.set(Timer::Due(peer), cx.now + delay);
-        }
-        if self.timers.get(Timer::Next).is_none() {
-            self.plan_next(cx);
         }
     }
 

@@ -95,7 +95,7 @@ impl Side {
                     SyncEvent::NeedHolders { publisher } => {
                         self.sync.handle_holders(cx, &self.catalog, publisher, &[]);
                     }
-                    SyncEvent::CaughtUp { .. } => {}
+                    SyncEvent::CaughtUp { .. } | SyncEvent::Compared => {}
                 }
             } else {
                 return;
