@@ -34,9 +34,16 @@ fn main() -> ExitCode {
     }
 }
 
+/// Help and version are what was asked for; anything else is a mistake, told in the form that was asked for.
 fn exit_of_usage(help: &clap::Error) -> ExitCode {
-    // Printing help can only fail when nobody reads it.
-    let _ = help.print();
+    if help.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+        let message = help.render().to_string();
+        let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        render::error(&CliError::new(Code::Usage, message, "see `wharf --help`"), true);
+    } else {
+        // Printing help can only fail when nobody reads it.
+        let _ = help.print();
+    }
     ExitCode::from(if help.use_stderr() { Code::Usage.exit() } else { 0 })
 }
 

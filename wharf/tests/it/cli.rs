@@ -91,16 +91,17 @@ fn errors_have_their_codes_and_hints() {
     let path = files.path().join("a");
     let path = path.to_str().unwrap();
     let missing = files.path().join("missing");
-    let cases: [(&[&str], i64); 9] = [
+    let cases: [(&[&str], i64); 10] = [
         (&["get", &format!("{id}/none"), "--out", "x"], 3),
         (&["get", "no-such-name", "--out", "x"], 3),
         (&["info", "no-such-name"], 3),
         (&["get", "bad/publisher/name", "--out", "x"], 2),
         (&["publish", path, "--name", "one", "--version", "1.0.0"], 8),
-        (&["publish", path, "--name", "-bad", "--version", "1.0.0"], 2),
+        (&["publish", path, "--name", "a b", "--version", "1.0.0"], 2),
         (&["publish", path, "--name", "two", "--version", "not semver"], 2),
         (&["publish", missing.to_str().unwrap(), "--name", "two", "--version", "1.0.0"], 3),
         (&["connect", "/ip4/127.0.0.1"], 2),
+        (&["publish", path, "--no-such-flag"], 2),
     ];
     for (args, code) in cases {
         let output = node.run(args);
