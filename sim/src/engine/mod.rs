@@ -105,7 +105,7 @@ pub type ReplaceAction = dyn FnMut(NodeIx, Action) -> Vec<Action>;
 pub struct Planted {
     /// Replaces a node's action by others.
     pub action: Option<Box<ReplaceAction>>,
-    /// This node's timeouts do not reach it.
+    /// The next timeout of this node does not reach it.
     pub deaf: Option<NodeIx>,
     /// This node's frames are longer than any protocol allows.
     pub bloated: Option<NodeIx>,
@@ -446,7 +446,7 @@ impl World {
 
     fn wake(&mut self, ix: NodeIx) {
         let now = self.instant();
-        let deaf = self.planted.deaf == Some(ix);
+        let deaf = self.planted.deaf.take_if(|deaf| *deaf == ix).is_some();
         let Some(node) = &mut self.hosts[ix as usize].node else { return };
         if !deaf {
             node.handle_timeout(now);

@@ -1,3 +1,6 @@
 //! Runs of small worlds, as tests.
 
 mod determinism;
+mod golden;
+mod planted;
+mod smoke;
