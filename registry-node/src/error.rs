@@ -20,7 +20,7 @@ pub enum Error {
     /// It was tried, and came to nothing.
     #[error(transparent)]
     Op(#[from] OpError),
-    /// The release has no content in this network, only a digest of bytes that lie elsewhere.
+    /// The release has no content in this network; at most it has a digest of bytes that lie elsewhere.
     #[error("the release only describes bytes that lie elsewhere")]
     External,
     /// The store cannot be used.

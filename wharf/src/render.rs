@@ -165,7 +165,9 @@ fn info(line: &Value) {
                 print(&format!("  {field:<12}{}", words.join(", ")));
             }
         }
-        print(&format!("  {:<12}{} bytes", "size", release["size"]));
+        if let Some(size) = release["size"].as_u64() {
+            print(&format!("  {:<12}{size} bytes", "size"));
+        }
     }
 }
 

@@ -75,6 +75,8 @@ pub enum Content {
         /// Their number.
         size: u64,
     },
+    /// Nothing is said of the bytes (a metadata-only release without a checksum).
+    Unknown,
 }
 
 /// A package this one needs; alternatives are a list, any of which will do.

@@ -31,7 +31,8 @@ const RELEASE: &str = "release";
 struct Body<'a> {
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     category: &'a str,
-    content: ContentBody,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content: Option<ContentBody>,
     #[serde(borrow, default = "none", skip_serializing_if = "List::is_empty")]
     dependencies: List<Alternatives<'a>, MAX_DEPENDENCIES>,
     #[serde(default, skip_serializing_if = "str::is_empty")]
@@ -71,7 +72,7 @@ struct DependencyBody<'a> {
     requirement: &'a str,
 }
 
-/// Either `root` (a CID link) or `sha256`.
+/// Either `root` (a CID link) or `sha256`. Absent when nothing is known of the bytes.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ContentBody {
@@ -125,7 +126,7 @@ impl Release {
         let meta = NewRelease {
             name: Name::new(body.name).map_err(field("name"))?,
             version: Version::new(body.version, scheme).map_err(field("version"))?,
-            content: body.content.read().ok_or("neither a root nor a digest").map_err(field("content"))?,
+            content: ContentBody::read(body.content).ok_or("neither a root nor a digest").map_err(field("content"))?,
             summary: body.summary.into(),
             description: body.description.into(),
             keywords: body.keywords.0.into_iter().map(String::from).collect(),
@@ -160,17 +161,21 @@ impl<'a> DependencyBody<'a> {
 }
 
 impl ContentBody {
-    fn of(content: &Content) -> Self {
+    fn of(content: &Content) -> Option<Self> {
         match *content {
-            Content::Root { root, size } => Self { root: Some(root.to_cid()), sha256: None, size },
-            Content::External { sha256, size } => Self { root: None, sha256: Some(ByteArray::new(sha256.0)), size },
+            Content::Root { root, size } => Some(Self { root: Some(root.to_cid()), sha256: None, size }),
+            Content::External { sha256, size } => {
+                Some(Self { root: None, sha256: Some(ByteArray::new(sha256.0)), size })
+            }
+            Content::Unknown => None,
         }
     }
 
-    fn read(self) -> Option<Content> {
-        match (self.root, self.sha256) {
-            (Some(root), None) => Some(Content::Root { root: BlockId::from_cid(&root)?, size: self.size }),
-            (None, Some(digest)) => Some(Content::External { sha256: Digest(digest.into_array()), size: self.size }),
+    fn read(body: Option<Self>) -> Option<Content> {
+        let Some(Self { root, sha256, size }) = body else { return Some(Content::Unknown) };
+        match (root, sha256) {
+            (Some(root), None) => Some(Content::Root { root: BlockId::from_cid(&root)?, size }),
+            (None, Some(digest)) => Some(Content::External { sha256: Digest(digest.into_array()), size }),
             (Some(_), Some(_)) | (None, None) => None,
         }
     }

@@ -289,7 +289,7 @@ impl Driver<'_> {
     fn package_of(&self, release: &ReleaseInfo) -> Option<usize> {
         match &release.release.meta.content {
             Content::Root { root, .. } => self.by_root.get(root).copied(),
-            Content::External { .. } => None,
+            Content::External { .. } | Content::Unknown => None,
         }
     }
 

@@ -12,7 +12,7 @@ pub(super) fn failure(error: Error) -> CliError {
         Error::Command(error) => of_command(error),
         Error::Op(error) => of_operation(error),
         Error::External => {
-            (Code::NotFound, "this release has no bytes in the network; its checksum says what to look for")
+            (Code::NotFound, "this release has no bytes in the network; see `wharf info` for what is known of them")
         }
         Error::Store(fault) => of_store(fault),
         Error::Pack(error) => of_pack(error),

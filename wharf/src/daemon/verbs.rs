@@ -199,6 +199,7 @@ fn release(info: &ReleaseInfo) -> Value {
             line["sha256"] = json!(format!("{sha256:?}"));
             line["size"] = json!(size);
         }
+        Content::Unknown => {}
     }
     line
 }

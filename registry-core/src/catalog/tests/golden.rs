@@ -40,9 +40,17 @@ fn external() -> NewRelease {
     }
 }
 
+fn unknown() -> NewRelease {
+    NewRelease { content: Content::Unknown, ..release("unknown", "1.0.0") }
+}
+
 fn log() -> Author {
+    log_of(&[full(), external()])
+}
+
+fn log_of(releases: &[NewRelease]) -> Author {
     let mut author = author(7);
-    for meta in [full(), external()] {
+    for meta in releases.iter().cloned() {
         author.append_body(author.next(meta).to_body("test"));
     }
     author
@@ -69,15 +77,16 @@ fn golden_vectors_hold() {
     check("record", &record);
     check("announcement", &log.announcement(2));
     check("record-key", &log.id().record_key());
+    check("release-unknown", &log_of(&[unknown()]).statements[0]);
 }
 
 #[test]
 fn golden_vectors_are_read_as_what_was_written() {
-    let log = log();
+    let log = log_of(&[full(), external(), unknown()]);
     let check = record::check(&log.id().record_key(), &log.record()).unwrap();
     assert!(verify(&check.checks));
     let mut host = Host::new(1);
-    assert_eq!(host.hear(log.announcement(2)).0, Verdict::Accept);
+    assert_eq!(host.hear(log.announcement(3)).0, Verdict::Accept);
     let read: vec::Vec<_> = host.catalog.releases().map(|release| release.release.meta.clone()).collect();
-    assert_eq!(read, [full(), external()]);
+    assert_eq!(read, [full(), external(), unknown()]);
 }
