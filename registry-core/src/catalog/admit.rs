@@ -1,5 +1,6 @@
 //! Admission of what peers hand in: structure first, then all signatures in one job, then place, then the store.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -10,7 +11,7 @@ use crate::action::{StoreRequest, Table, Write};
 use crate::catalog::announcement::Announcement;
 use crate::catalog::envelope::StatementError;
 use crate::catalog::log::{Checks, Conflict, Entry, Log, Run, Unfit};
-use crate::catalog::record::HeadRecord;
+use crate::catalog::record::{HeadRecord, LogHead};
 use crate::catalog::{Catalog, CatalogEvent, Verdict};
 use crate::cx::Cx;
 use crate::id::{JobId, OpId, Owner, PeerIx, PublisherId, StoreId};
@@ -58,14 +59,15 @@ pub(super) enum Reply {
 /// Writes on their way to the store.
 #[derive(Debug)]
 pub(super) struct Commit {
-    pub(super) record: HeadRecord,
+    pub(super) publisher: PublisherId,
+    pub(super) head: LogHead,
     pub(super) entries: Vec<Entry>,
     pub(super) origin: Origin,
 }
 
 impl Commit {
     fn size(&self) -> usize {
-        self.record.bytes.len() + self.entries.iter().map(|entry| entry.envelope.len()).sum::<usize>()
+        self.head.record.len() + self.entries.iter().map(|entry| entry.envelope.len()).sum::<usize>()
     }
 }
 
@@ -149,7 +151,7 @@ impl Catalog {
     pub(super) fn is_news(&self, run: &Run) -> bool {
         self.logs.get(&run.publisher()).is_none_or(|log| {
             let longer = run.record.head.length > log.len();
-            let newer = run.record.rank() > log.record.rank();
+            let newer = run.record.rank() > log.head.rank();
             let contradicts = log.contradicts(&run.record).is_some();
             log.conflict.is_none() && (!run.entries.is_empty() || longer || newer || contradicts)
         })
@@ -203,7 +205,7 @@ impl Catalog {
                 waiting.push_back(submission);
                 // The own log has grown elsewhere: what is being signed at the same position must not be.
                 if self.abandon_draft(cx, publisher) {
-                    self.release(cx, publisher);
+                    self.resume(cx, publisher);
                 }
             }
         }
@@ -223,7 +225,7 @@ impl Catalog {
         let log = match log {
             Some(log) => log,
             None => {
-                unknown = Log::new(run.record.clone());
+                unknown = Log::new(publisher, run.record.clone().into());
                 &unknown
             }
         };
@@ -247,11 +249,12 @@ impl Catalog {
                 self.judge(reply, Verdict::Ignore);
             }
             Ok(()) => {
-                let record = if log.record.rank() > run.record.rank() { log.record.clone() } else { run.record };
+                let newer = run.record.rank() > log.head.rank();
+                let head = if newer { run.record.into() } else { log.head.clone() };
                 if let Reply::Announcement(_) = reply {
                     self.judge(reply, Verdict::Accept);
                 }
-                self.commit(cx, Commit { record, entries: run.entries, origin: Origin::Network(reply) });
+                self.commit(cx, Commit { publisher, head, entries: run.entries, origin: Origin::Network(reply) });
             }
         }
     }
@@ -262,7 +265,7 @@ impl Catalog {
         for entry in &run.entries {
             let meta = &entry.release.release.meta;
             let held = self.packages.find(run.publisher(), &meta.name, &meta.version.text);
-            let held = held.and_then(|held| self.logs.get(&run.publisher())?.get(held.release.position));
+            let held = held.and_then(|held| self.logs.get(&run.publisher())?.get(held.position));
             if let Some(held) = held {
                 return Err(Unfit::Conflict(Conflict(held.envelope.clone(), entry.envelope.clone())));
             }
@@ -292,7 +295,7 @@ impl Catalog {
         if let Some(log) = self.logs.get_mut(&publisher) {
             let write = Write { table: Table::Publisher, key: conflict_key(publisher), value: Some(conflict.encode()) };
             cx.store(Owner::Catalog, StoreRequest::Commit(vec![write]));
-            log.conflict = Some(conflict);
+            log.conflict = Some(Box::new(conflict));
         }
     }
 
@@ -309,12 +312,12 @@ impl Catalog {
     }
 
     pub(super) fn commit(&mut self, cx: &mut Cx<'_>, commit: Commit) {
-        let publisher = commit.record.head.publisher;
-        let held = self.logs.get(&publisher).map(|log| &log.record.bytes);
-        let head = (held != Some(&commit.record.bytes)).then(|| Write {
+        let publisher = commit.publisher;
+        let held = self.logs.get(&publisher).map(|log| &log.head.record);
+        let head = (held != Some(&commit.head.record)).then(|| Write {
             table: Table::Publisher,
             key: Bytes::copy_from_slice(&publisher.0.0),
-            value: Some(commit.record.bytes.clone()),
+            value: Some(commit.head.record.clone()),
         });
         let statement = |entry: &Entry| Write {
             table: Table::Log,
@@ -328,12 +331,11 @@ impl Catalog {
     }
 
     pub(crate) fn handle_stored(&mut self, cx: &mut Cx<'_>, op: StoreId, result: StoreResult) {
-        let Some(Commit { record, entries, origin }) = self.committing.remove(&op) else { return };
-        let publisher = record.head.publisher;
+        let Some(Commit { publisher, head, entries, origin }) = self.committing.remove(&op) else { return };
         let done = result == StoreResult::Done;
         let newest = entries.last().map(|entry| entry.release.clone());
         if done {
-            self.append(record, entries);
+            self.append(publisher, head, entries);
             self.schedule_renewal(cx, publisher);
         }
         match origin {
@@ -351,28 +353,27 @@ impl Catalog {
             }
             Origin::Renewal { .. } => self.retry_renewal(cx),
         }
-        self.release(cx, publisher);
+        self.resume(cx, publisher);
     }
 
     /// Makes durable entries part of the catalogue.
-    fn append(&mut self, record: HeadRecord, entries: Vec<Entry>) {
-        let publisher = record.head.publisher;
+    fn append(&mut self, publisher: PublisherId, head: LogHead, entries: Vec<Entry>) {
         let log = self.logs.entry(publisher).or_insert_with(|| {
-            self.bytes = self.bytes.saturating_add(record.bytes.len());
-            Log::new(record.clone())
+            self.bytes = self.bytes.saturating_add(head.record.len());
+            Log::new(publisher, head.clone())
         });
-        log.record = record;
+        log.head = head;
         for entry in entries {
             let release = entry.release.clone();
             self.bytes = self.bytes.saturating_add(entry.envelope.len());
             log.push(entry);
-            let kind = self.packages.insert(&release);
+            let kind = self.packages.insert(&release.release);
             self.events.push_back(CatalogEvent::Admitted { kind, release });
         }
     }
 
     /// A publisher's log is no longer waiting for the store or for a signature: what waited for that comes next.
-    pub(super) fn release(&mut self, cx: &mut Cx<'_>, publisher: PublisherId) {
+    pub(super) fn resume(&mut self, cx: &mut Cx<'_>, publisher: PublisherId) {
         let mut waiting: VecDeque<Submission> = self.busy.remove(&publisher).unwrap_or_default();
         while let Some(submission) = waiting.pop_front().or_else(|| self.unpark(publisher)) {
             self.apply(cx, submission);

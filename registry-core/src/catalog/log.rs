@@ -1,5 +1,6 @@
 //! One publisher's log as this node holds it, and runs of entries on their way into it.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -9,12 +10,12 @@ use crate::action::SignatureCheck;
 use crate::catalog::cbor;
 use crate::catalog::envelope::{Domain, Envelope, StatementError};
 use crate::catalog::merkle::Tree;
-use crate::catalog::record::HeadRecord;
+use crate::catalog::record::{HeadRecord, LogHead};
 use crate::catalog::release::{Release, ReleaseInfo};
 use crate::catalog::statement::MAX_STATEMENT;
 use crate::id::{Digest, PublisherId};
 
-/// A parsed statement beside its encoded envelope.
+/// A statement on its way into a log: parsed, beside its encoded envelope.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) envelope: Bytes,
@@ -36,6 +37,20 @@ impl Entry {
 
     pub(crate) fn position(&self) -> u64 {
         self.release.release.position
+    }
+}
+
+/// What a log keeps of an admitted entry: a catalogue holds many, and reads few of them again.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) envelope: Bytes,
+    pub(crate) digest: Digest,
+}
+
+impl Kept {
+    /// Parses the statement again, which was valid when it was admitted.
+    pub(crate) fn release(&self, network: &str) -> Option<Arc<ReleaseInfo>> {
+        Entry::open(&self.envelope, network).ok().map(|(entry, _)| entry.release)
     }
 }
 
@@ -67,42 +82,43 @@ pub(crate) enum Unfit {
 /// A log: positions contiguous from 0, each entry linked to the one before it.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
-    /// Its head may be ahead of the entries while a long log is being fetched; never behind.
-    pub(crate) record: HeadRecord,
-    pub(crate) conflict: Option<Conflict>,
-    entries: Vec<Entry>,
+    publisher: PublisherId,
+    /// May be ahead of the entries while a long log is being fetched; never behind.
+    pub(crate) head: LogHead,
+    pub(crate) conflict: Option<Box<Conflict>>,
+    entries: Vec<Kept>,
     tree: Tree,
 }
 
 impl Log {
-    pub(crate) fn new(record: HeadRecord) -> Self {
-        Self { record, conflict: None, entries: Vec::new(), tree: Tree::default() }
+    pub(crate) fn new(publisher: PublisherId, head: LogHead) -> Self {
+        Self { publisher, head, conflict: None, entries: Vec::new(), tree: Tree::default() }
     }
 
     pub(crate) fn publisher(&self) -> PublisherId {
-        self.record.head.publisher
+        self.publisher
     }
 
     pub(crate) fn len(&self) -> u64 {
         self.entries.len() as u64
     }
 
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Kept] {
         &self.entries
     }
 
-    pub(crate) fn get(&self, position: u64) -> Option<&Entry> {
+    pub(crate) fn get(&self, position: u64) -> Option<&Kept> {
         usize::try_from(position).ok().and_then(|position| self.entries.get(position))
     }
 
     /// The digest the next entry links to: that of the last body, or of the inception's.
     pub(crate) fn tip(&self) -> Digest {
-        self.entries.last().map_or(self.publisher().0, Entry::digest)
+        self.entries.last().map_or(self.publisher.0, |entry| entry.digest)
     }
 
     /// Are all entries here that the head covers?
     pub(crate) fn is_complete(&self) -> bool {
-        self.len() == self.record.head.length
+        self.len() == self.head.length
     }
 
     pub(crate) fn tree(&self) -> &Tree {
@@ -110,9 +126,9 @@ impl Log {
     }
 
     /// The statement here that this valid head says is another.
-    pub(crate) fn contradicts(&self, record: &HeadRecord) -> Option<&Entry> {
+    pub(crate) fn contradicts(&self, record: &HeadRecord) -> Option<&Kept> {
         let last = record.head.length.checked_sub(1)?;
-        self.get(last).filter(|entry| entry.digest() != record.head.tip)
+        self.get(last).filter(|entry| entry.digest != record.head.tip)
     }
 
     /// Could these valid entries under this valid head follow here? They lack nothing that is already here.
@@ -130,7 +146,7 @@ impl Log {
             return Err(Unfit::Gap);
         }
         if first.release.release.previous != self.tip() {
-            let ours = self.entries.last().map_or(&self.record.bytes, |entry| &entry.envelope);
+            let ours = self.entries.last().map_or(&self.head.record, |entry| &entry.envelope);
             return Err(Unfit::Conflict(Conflict(ours.clone(), first.envelope.clone())));
         }
         self.check_root(run)
@@ -141,20 +157,44 @@ impl Log {
         if self.len() + run.entries.len() as u64 != run.record.head.length {
             return Ok(());
         }
-        let mut tree = self.tree.clone();
-        run.entries.iter().for_each(|entry| tree.push(&entry.digest().0));
-        if tree.root() != run.record.head.root {
-            let last = run.entries.last().or(self.entries.last());
-            let last = last.map_or_else(Bytes::new, |entry| entry.envelope.clone());
+        if self.root_with(&run.entries) != run.record.head.root {
+            let kept = self.entries.last().map(|entry| &entry.envelope);
+            let last = run.entries.last().map(|entry| &entry.envelope).or(kept);
+            let last = last.cloned().unwrap_or_default();
             return Err(Unfit::Conflict(Conflict(run.record.bytes.clone(), last)));
         }
         Ok(())
     }
 
+    fn root_with(&self, entries: &[Entry]) -> Digest {
+        let mut tree = self.tree.clone();
+        entries.iter().for_each(|entry| tree.push(&entry.digest().0));
+        tree.root()
+    }
+
+    /// Is this the next entry below the head? For rows of the store, whose signatures were checked before.
+    pub(crate) fn continues(&self, entry: &Entry) -> bool {
+        let release = &entry.release.release;
+        let place = (release.publisher, release.position, release.previous);
+        let below_head = || {
+            self.len() + 1 < self.head.length
+                || HeadRecord::open(&self.head.record).is_ok_and(|(HeadRecord { head, .. }, _)| {
+                    (head.length, head.tip) == (self.len() + 1, entry.digest())
+                        && head.root == self.root_with(core::slice::from_ref(entry))
+                })
+        };
+        place == (self.publisher, self.len(), self.tip()) && below_head()
+    }
+
     /// Appends an entry that was checked.
     pub(crate) fn push(&mut self, entry: Entry) {
-        self.tree.push(&entry.digest().0);
-        self.entries.push(entry);
+        let Entry { envelope, release } = entry;
+        self.tree.push(&release.statement.0);
+        // Most logs are short, and a node holds many: room is made by quarters.
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(1 + self.entries.len() / 4);
+        }
+        self.entries.push(Kept { envelope, digest: release.statement });
     }
 }
 
@@ -187,7 +227,7 @@ impl Run {
         if end > head.length {
             return Err(StatementError::Link);
         }
-        if log.is_some_and(|log| log.record.bytes == record.bytes) {
+        if log.is_some_and(|log| log.head.record == record.bytes) {
             checks.clear();
         }
         let mut entries: Vec<Entry> = Vec::new();
@@ -206,7 +246,7 @@ impl Run {
             if release.position != position || !linked || at_tip && entry.digest() != head.tip {
                 return Err(StatementError::Link);
             }
-            if entries.is_empty() && held.is_some_and(|held| held.digest() == entry.digest()) {
+            if entries.is_empty() && held.is_some_and(|held| held.digest == entry.digest()) {
                 continue;
             }
             checks.extend(envelope.checks(Domain::Statement, &record.inception)?);
@@ -226,7 +266,7 @@ impl Run {
 
     /// Leaves out what the log has come to hold since the run was opened.
     pub(crate) fn trim(&mut self, log: &Log) {
-        let held = |entry: &&Entry| log.get(entry.position()).is_some_and(|held| held.digest() == entry.digest());
+        let held = |entry: &&Entry| log.get(entry.position()).is_some_and(|held| held.digest == entry.digest());
         let known = self.entries.iter().take_while(held).count();
         self.entries.drain(..known);
     }

@@ -23,6 +23,8 @@ impl Tree {
             let Some(left) = self.peaks.pop() else { break };
             node = hash(1, &left.0, &node.0);
         }
+        // Most logs are short, and a node holds many.
+        self.peaks.reserve_exact(1);
         self.peaks.push(node);
         self.leaves += 1;
     }

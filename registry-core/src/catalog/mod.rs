@@ -36,6 +36,7 @@ pub mod statement;
 mod tests;
 pub mod version;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -46,7 +47,7 @@ use bytes::Bytes;
 
 use crate::action::Table;
 use crate::catalog::admit::{Commit, MAX_RUN, Submission};
-use crate::catalog::log::{Conflict, Entry, Log, Run};
+use crate::catalog::log::{Conflict, Entry, Kept, Log, Run};
 use crate::catalog::packages::Packages;
 use crate::catalog::publish::Own;
 use crate::catalog::record::HeadRecord;
@@ -139,7 +140,7 @@ impl Catalog {
             (Table::Publisher, []) => self.recover_record(cx, publisher, &row.value),
             (Table::Publisher, _) => {
                 if let (Some(log), Ok(conflict)) = (self.logs.get_mut(&publisher), Conflict::decode(&row.value)) {
-                    log.conflict = Some(conflict);
+                    log.conflict = Some(Box::new(conflict));
                 }
             }
             (Table::Log, _) => self.recover_entry(publisher, rest, &row.value),
@@ -153,7 +154,7 @@ impl Catalog {
         if let Some(record) = record.filter(fits) {
             self.raise_floor(publisher, record.head.length);
             self.bytes = self.bytes.saturating_add(record.bytes.len());
-            self.logs.insert(publisher, Log::new(record));
+            self.logs.insert(publisher, Log::new(publisher, record.into()));
             self.schedule_renewal(cx, publisher);
         }
     }
@@ -162,14 +163,11 @@ impl Catalog {
         let position = position.try_into().map_or(0, u64::from_be_bytes);
         self.raise_floor(publisher, position.saturating_add(1));
         let Some(log) = self.logs.get_mut(&publisher) else { return };
-        let record = (log.record.clone(), Vec::new());
-        let run = Run::open(&self.network, record, Some(log), position, core::slice::from_ref(value));
-        let Some(run) = run.ok().map(|(run, _)| run).filter(|run| log.check(run).is_ok()) else { return };
-        for entry in run.entries {
-            self.bytes = self.bytes.saturating_add(entry.envelope.len());
-            self.packages.insert(&entry.release);
-            log.push(entry);
-        }
+        let entry = Entry::open(value, &self.network).ok().map(|(entry, _)| entry);
+        let Some(entry) = entry.filter(|entry| entry.position() == position && log.continues(entry)) else { return };
+        self.bytes = self.bytes.saturating_add(entry.envelope.len());
+        self.packages.insert(&entry.release.release);
+        log.push(entry);
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<CatalogEvent> {
@@ -178,12 +176,18 @@ impl Catalog {
 
     /// The release a specification names. Without a publisher, only when one publisher alone has that name.
     pub(crate) fn resolve(&self, spec: &PackageSpec) -> Option<Arc<ReleaseInfo>> {
-        self.packages.resolve(spec).cloned()
+        self.packages.resolve(spec).and_then(|(publisher, position)| self.release(publisher, position))
+    }
+
+    /// The release at a place in a log. Parsed at each call: for what is shown, not for loops over everything.
+    pub(crate) fn release(&self, publisher: PublisherId, position: u64) -> Option<Arc<ReleaseInfo>> {
+        self.logs.get(&publisher)?.get(position)?.release(&self.network)
     }
 
     /// All releases of one package, highest version first.
     pub(crate) fn versions(&self, publisher: PublisherId, name: &Name) -> Vec<Arc<ReleaseInfo>> {
-        self.packages.versions(publisher, name).iter().rev().cloned().collect()
+        let versions = self.packages.versions(publisher, name).iter().rev();
+        versions.filter_map(|listed| self.release(publisher, listed.position)).collect()
     }
 
     /// Every publisher's state in ascending order of id, from `after` on.
@@ -201,8 +205,8 @@ impl Catalog {
     pub(crate) fn log(&self, publisher: PublisherId, from: u64, max_bytes: usize) -> Option<(Bytes, Vec<Bytes>)> {
         let log = self.logs.get(&publisher)?;
         let from = usize::try_from(from).unwrap_or(usize::MAX).min(log.entries().len());
-        let mut room = max_bytes.checked_sub(log.record.bytes.len())?;
-        let fits = |entry: &&Entry| match room.checked_sub(entry.envelope.len()) {
+        let mut room = max_bytes.checked_sub(log.head.record.len())?;
+        let fits = |entry: &&Kept| match room.checked_sub(entry.envelope.len()) {
             Some(left) => {
                 room = left;
                 true
@@ -211,12 +215,12 @@ impl Catalog {
         };
         let entries = log.entries()[from..].iter().take(MAX_RUN).take_while(fits);
         let entries = entries.map(|entry| entry.envelope.clone()).collect();
-        Some((log.record.bytes.clone(), entries))
+        Some((log.head.record.clone(), entries))
     }
 
     /// The current head record (inception and signed head) of a publisher.
     pub(crate) fn record(&self, publisher: PublisherId) -> Option<Bytes> {
-        self.logs.get(&publisher).map(|log| log.record.bytes.clone())
+        self.logs.get(&publisher).map(|log| log.head.record.clone())
     }
 
     /// Does a valid head record promise statements that this node lacks and would take? Then `handle_head_record` raises
@@ -228,8 +232,8 @@ impl Catalog {
     }
 
     /// All releases, in ascending order of publisher and position.
-    pub(crate) fn releases(&self) -> impl Iterator<Item = &Arc<ReleaseInfo>> {
-        self.logs.values().flat_map(Log::entries).map(|entry| &entry.release)
+    pub(crate) fn releases(&self) -> impl Iterator<Item = Arc<ReleaseInfo>> {
+        self.logs.values().flat_map(Log::entries).filter_map(|entry| entry.release(&self.network))
     }
 
     /// Releases known.

@@ -1,36 +1,44 @@
 //! All releases by name.
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::catalog::release::{Name, NewRelease, ReleaseInfo, UpdateKind};
+use crate::catalog::release::{Name, NewRelease, Release, UpdateKind};
 use crate::catalog::spec::PackageSpec;
-use crate::catalog::version;
+use crate::catalog::version::{self, Version};
 use crate::id::{Digest, PublisherId};
 
 /// The releases of each package in ascending order of version.
 #[derive(Debug, Default)]
-pub(crate) struct Packages(BTreeMap<(Name, PublisherId), Vec<Arc<ReleaseInfo>>>);
+pub(crate) struct Packages(BTreeMap<(Name, PublisherId), Vec<Listed>>);
+
+/// A release, without what its statement says of it.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) version: Version,
+    /// In the publisher's log.
+    pub(crate) position: u64,
+}
 
 impl Packages {
-    pub(crate) fn insert(&mut self, release: &Arc<ReleaseInfo>) -> UpdateKind {
-        let key = (release.release.meta.name.clone(), release.release.publisher);
+    pub(crate) fn insert(&mut self, release: &Release) -> UpdateKind {
+        let Release { publisher, position, meta, .. } = release;
         // Most packages have one version, and a node knows many.
-        let versions = self.0.entry(key).or_insert_with(|| Vec::with_capacity(1));
+        let versions = self.0.entry((meta.name.clone(), *publisher)).or_insert_with(|| Vec::with_capacity(1));
         let kind = if versions.is_empty() { UpdateKind::NewPackage } else { UpdateKind::NewVersion };
-        let at = versions.partition_point(|other| other.cmp_version(release).is_lt());
-        versions.insert(at, release.clone());
+        let new = (&meta.version, *position);
+        let at = versions.partition_point(|other| version::cmp_released((&other.version, other.position), new).is_lt());
+        versions.insert(at, Listed { version: meta.version.clone(), position: *position });
         kind
     }
 
     /// In ascending order of version.
-    pub(crate) fn versions(&self, publisher: PublisherId, name: &Name) -> &[Arc<ReleaseInfo>] {
+    pub(crate) fn versions(&self, publisher: PublisherId, name: &Name) -> &[Listed] {
         self.0.get(&(name.clone(), publisher)).map_or(&[], Vec::as_slice)
     }
 
-    pub(crate) fn find(&self, publisher: PublisherId, name: &Name, version: &str) -> Option<&Arc<ReleaseInfo>> {
-        self.versions(publisher, name).iter().find(|release| *release.release.meta.version.text == *version)
+    pub(crate) fn find(&self, publisher: PublisherId, name: &Name, version: &str) -> Option<&Listed> {
+        self.versions(publisher, name).iter().find(|listed| *listed.version.text == *version)
     }
 
     /// Has the publisher released this name and version, whatever else is in it?
@@ -38,11 +46,12 @@ impl Packages {
         self.find(publisher, &new.name, &new.version.text).is_some()
     }
 
-    /// See [`PackageSpec`].
-    pub(crate) fn resolve(&self, spec: &PackageSpec) -> Option<&Arc<ReleaseInfo>> {
+    /// Publisher and position; see [`PackageSpec`].
+    pub(crate) fn resolve(&self, spec: &PackageSpec) -> Option<(PublisherId, u64)> {
         let publisher = spec.publisher.or_else(|| self.only_publisher(&spec.name))?;
         let versions = self.versions(publisher, &spec.name);
-        version::pick(versions, spec.version.as_deref(), |release| &release.release.meta.version)
+        let picked = version::pick(versions, spec.version.as_deref(), |listed| &listed.version)?;
+        Some((publisher, picked.position))
     }
 
     fn only_publisher(&self, name: &Name) -> Option<PublisherId> {

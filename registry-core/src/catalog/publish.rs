@@ -13,9 +13,9 @@ use crate::catalog::admit::{Commit, Origin};
 use crate::catalog::announcement::Announcement;
 use crate::catalog::envelope::{Domain, Envelope, SIGNATURE_LEN, signing_input};
 use crate::catalog::head::{Head, MAX_HEAD_TTL};
-use crate::catalog::inception::{self, Inception};
+use crate::catalog::inception;
 use crate::catalog::log::{Entry, Log};
-use crate::catalog::record::HeadRecord;
+use crate::catalog::record::{HeadRecord, LogHead};
 use crate::catalog::release::{NewRelease, Release, ReleaseInfo};
 use crate::catalog::statement::MAX_STATEMENT;
 use crate::catalog::{Catalog, CatalogEvent, LocalPublisher};
@@ -38,7 +38,6 @@ const RENEWAL_RETRY: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(super) struct Own {
     local: LocalPublisher,
-    inception: Inception,
     /// The first one is being made when there is a draft or a commit of it.
     queue: VecDeque<(OpId, NewRelease)>,
     draft: Option<Draft>,
@@ -89,7 +88,6 @@ impl Own {
         let has_key = inception.keys.len() > usize::from(local.key_index);
         (id == local.id && inception.threshold == 1 && has_key).then(|| Self {
             local,
-            inception,
             queue: VecDeque::new(),
             draft: None,
             floor: 0,
@@ -105,7 +103,7 @@ impl Own {
         Envelope { body: end.to_body(network), signatures }.encode().len()
     }
 
-    fn head(&self, cx: &Cx<'_>, previous: Option<&Head>, length: u64, tip: Digest, root: Digest) -> Head {
+    fn head(&self, cx: &Cx<'_>, previous: Option<&LogHead>, length: u64, tip: Digest, root: Digest) -> Head {
         let ttl = cx.config.catalog.head_ttl.clamp(Duration::from_secs(1), MAX_HEAD_TTL).as_secs();
         let later = previous.map_or(0, |head| head.time.as_secs().saturating_add(1));
         let time = UnixTime::from_secs(cx.unix.as_secs().max(later));
@@ -168,7 +166,7 @@ impl Catalog {
         let Some(own) = &mut self.own else { return };
         let log = self.logs.get(&own.local.id);
         let (previous, length, tip) = match log {
-            Some(log) => (Some(&log.record.head), log.len(), log.tip()),
+            Some(log) => (Some(&log.head), log.len(), log.tip()),
             None => (None, 0, own.local.id.0),
         };
         let release = new.map(|(op, meta)| {
@@ -206,20 +204,21 @@ impl Catalog {
         }
         let bytes = HeadRecord::encode(&own.local.inception, &head);
         let Some(Draft { release, head, .. }) = own.draft.take() else { return };
-        let record = HeadRecord { bytes, inception: own.inception.clone(), head };
+        let publisher = own.local.id;
+        let head = LogHead { record: bytes, length: head.length, time: head.time, expiry: head.expiry };
         let announce = |statement: &Bytes| {
-            Announcement { record: record.bytes.clone(), statements: vec![statement.clone()] }.encode()
+            Announcement { record: head.record.clone(), statements: vec![statement.clone()] }.encode()
         };
         let commit = match release.zip(statement.flatten()) {
             Some((Statement { op, info: release, .. }, envelope)) => {
                 self.events.push_back(CatalogEvent::Signed { op });
                 let origin = Origin::Publish { op, announcement: announce(&envelope) };
-                Commit { record, entries: vec![Entry { envelope, release }], origin }
+                Commit { publisher, head, entries: vec![Entry { envelope, release }], origin }
             }
             None => {
                 let last = self.logs.get(&own.local.id).and_then(|log| log.entries().last());
                 let announcement = last.map_or_else(Bytes::new, |entry| announce(&entry.envelope));
-                Commit { record, entries: Vec::new(), origin: Origin::Renewal { announcement } }
+                Commit { publisher, head, entries: Vec::new(), origin: Origin::Renewal { announcement } }
             }
         };
         self.commit(cx, commit);
@@ -236,7 +235,7 @@ impl Catalog {
             }
             None => self.retry_renewal(cx),
         }
-        self.release(cx, publisher);
+        self.resume(cx, publisher);
     }
 
     /// The own log has grown elsewhere while a release was being signed: drop the draft, which nobody has seen. The
@@ -275,7 +274,7 @@ impl Catalog {
     pub(super) fn schedule_renewal(&mut self, cx: &Cx<'_>, publisher: PublisherId) {
         let Some(own) = self.own.as_mut().filter(|own| own.local.id == publisher) else { return };
         let Some(log) = self.logs.get(&publisher) else { return };
-        let wait = until_renewal(&log.record.head, cx.unix).clamp(Duration::from_secs(1), RENEWAL_CHECK);
+        let wait = until_renewal(&log.head, cx.unix).clamp(Duration::from_secs(1), RENEWAL_CHECK);
         own.renew_at = Some(cx.now + wait);
     }
 
@@ -295,7 +294,7 @@ impl Catalog {
         let publisher = own.local.id;
         let Some(log) = self.logs.get(&publisher) else { return };
         let possible = log.is_complete() && log.conflict.is_none() && log.len() >= own.floor;
-        if !until_renewal(&log.record.head, cx.unix).is_zero() {
+        if !until_renewal(&log.head, cx.unix).is_zero() {
             self.schedule_renewal(cx, publisher);
         } else if possible && !self.busy.contains_key(&publisher) {
             self.draft(cx, None);
@@ -310,7 +309,7 @@ impl Catalog {
 }
 
 /// A head is renewed when a third of its life is left.
-fn until_renewal(head: &Head, now: UnixTime) -> Duration {
+fn until_renewal(head: &LogHead, now: UnixTime) -> Duration {
     let life = head.expiry.as_micros().saturating_sub(head.time.as_micros());
     let due = head.expiry.as_micros().saturating_sub(life / 3);
     Duration::from_micros(due.saturating_sub(now.as_micros()))

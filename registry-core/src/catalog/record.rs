@@ -67,6 +67,29 @@ impl HeadRecord {
     }
 }
 
+/// What a log keeps of its record; the rest is read from the bytes when it is needed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct LogHead {
+    /// The encoded record.
+    pub(crate) record: Bytes,
+    pub(crate) length: u64,
+    pub(crate) time: UnixTime,
+    pub(crate) expiry: UnixTime,
+}
+
+impl LogHead {
+    /// See [`RecordCheck::rank`].
+    pub(crate) fn rank(&self) -> (u64, UnixTime, Digest) {
+        (self.length, self.time, Digest::of(&self.record))
+    }
+}
+
+impl From<HeadRecord> for LogHead {
+    fn from(HeadRecord { bytes, head, inception: _ }: HeadRecord) -> Self {
+        Self { record: bytes, length: head.length, time: head.time, expiry: head.expiry }
+    }
+}
+
 /// A structurally valid record: it is valid when all signatures hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordCheck {

@@ -6,7 +6,7 @@ use core::cmp::Ordering;
 use core::fmt;
 
 use crate::catalog::envelope::FieldError;
-use crate::catalog::version::{Scheme, Version};
+use crate::catalog::version::{self, Version};
 use crate::id::{BlockId, Codec, Digest, PublisherId};
 
 /// Bytes of a summary.
@@ -183,12 +183,8 @@ impl ReleaseInfo {
     /// The order of a package's versions: that of their scheme; for `opaque`, the position in the log. Never equal for
     /// two releases of one package.
     pub fn cmp_version(&self, other: &Self) -> Ordering {
-        let (a, b) = (&self.release.meta.version, &other.release.meta.version);
-        if (a.scheme, b.scheme) == (Scheme::Opaque, Scheme::Opaque) {
-            self.release.position.cmp(&other.release.position)
-        } else {
-            a.cmp(b)
-        }
+        let (a, b) = (&self.release, &other.release);
+        version::cmp_released((&a.meta.version, a.position), (&b.meta.version, b.position))
     }
 }
 

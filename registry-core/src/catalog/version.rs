@@ -91,6 +91,14 @@ impl Ord for Version {
     }
 }
 
+/// The order of two versions of one package, each with its position in the log: never equal.
+pub(crate) fn cmp_released(a: (&Version, u64), b: (&Version, u64)) -> Ordering {
+    match (a.0.scheme, b.0.scheme) {
+        (Scheme::Opaque, Scheme::Opaque) => a.1.cmp(&b.1),
+        (Scheme::Opaque | Scheme::Debian | Scheme::Semver, _) => a.0.cmp(b.0),
+    }
+}
+
 impl PartialOrd for Version {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))

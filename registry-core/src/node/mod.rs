@@ -299,7 +299,7 @@ impl Node {
         }
         self.ready = true;
         for release in self.catalog.releases() {
-            self.index.insert(release);
+            self.index.insert(&release);
         }
         self.sync.handle_recovery_done();
         self.gossip.subscribe(cx!(self, gossip), self.topic.clone());

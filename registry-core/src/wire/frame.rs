@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::wire::{Message, Protocol, WireError, varint};
 
@@ -11,8 +11,8 @@ const MAX_PREFIX: usize = 4;
 
 /// Cuts a stream of bytes into frames.
 ///
-/// Memory grows with the bytes received, never with a declared length; an idle decoder holds none. Frames are slices of
-/// what was pushed. Poll until `None` after every push.
+/// Memory grows with the bytes received, never with a declared length; an idle decoder holds none. A frame holds at most
+/// twice its size in memory. Poll until `None` after every push.
 #[derive(Debug)]
 pub struct FrameDecoder {
     protocol: Protocol,
@@ -72,7 +72,15 @@ impl FrameDecoder {
         if self.buffer.len() - prefix < len {
             return Ok(None);
         }
-        let frame = self.buffer.split_to(prefix + len).freeze().slice(prefix..);
+        let end = prefix + len;
+        // Parts of a frame may be kept for long: they must not hold all in memory that came with it.
+        let frame = if end < self.buffer.capacity() / 2 {
+            let frame = Bytes::copy_from_slice(&self.buffer[prefix..end]);
+            self.buffer.advance(end);
+            frame
+        } else {
+            self.buffer.split_to(end).freeze().slice(prefix..)
+        };
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
         }

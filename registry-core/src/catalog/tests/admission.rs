@@ -2,7 +2,6 @@
 
 use alloc::format;
 use alloc::string::ToString;
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -411,11 +410,15 @@ proptest! {
 }
 
 #[test]
-fn shared_releases_are_not_copied() {
+fn what_was_admitted_is_read_again_from_its_envelope() {
     let mut host = trusting();
     let log = unsigned_log(2, 1);
-    let (_, events) = host.hear(log.announcement(1));
+    let announcement = log.announcement(1);
+    let (_, events) = host.hear(announcement.clone());
     let [CatalogEvent::Admitted { release, .. }] = &events[..] else { panic!() };
-    assert!(Arc::ptr_eq(release, host.catalog.releases().next().unwrap()));
-    assert!(Arc::ptr_eq(release, &host.catalog.resolve(&PackageSpec::parse("a").unwrap()).unwrap()));
+    assert_eq!(host.catalog.release(log.id(), 0).as_ref(), Some(release));
+    assert_eq!(host.catalog.resolve(&PackageSpec::parse("a").unwrap()).as_ref(), Some(release));
+    assert_eq!(host.catalog.release(log.id(), 1), None);
+    let (_, held) = host.catalog.log(log.id(), 0, usize::MAX).unwrap();
+    assert!(announcement.as_ptr_range().contains(&held[0].as_ptr()), "virtual nodes share what they heard together");
 }

@@ -162,7 +162,7 @@ impl Host {
 
     /// `name@version` of every release, in the order of the catalogue.
     pub(super) fn releases(&self) -> Vec<String> {
-        self.catalog.releases().map(label).collect()
+        self.catalog.releases().map(|release| label(&release)).collect()
     }
 
     pub(super) fn log_of(&self, publisher: PublisherId) -> Option<&Log> {
