@@ -66,6 +66,28 @@ pub(crate) struct Up {
     /// The network's name; nodes of different networks do not take each other's packages.
     #[arg(long, value_name = "NAME", default_value = "main")]
     pub(crate) network: String,
+
+    /// What the node's tasks, timers and sockets run on; peers see no difference.
+    #[arg(long, value_enum, env = "WHARF_RUNTIME", default_value = "tokio")]
+    pub(crate) runtime: Runtime,
+}
+
+/// A runtime on the command line.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Runtime {
+    /// Tokio.
+    Tokio,
+    /// smol, with wharf's own TCP transport.
+    Smol,
+}
+
+impl Runtime {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tokio => "tokio",
+            Self::Smol => "smol",
+        }
+    }
 }
 
 #[derive(clap::Args, Debug)]

@@ -10,6 +10,8 @@ use std::time::Duration;
 use multiaddr::Multiaddr;
 use registry_core::Config;
 use registry_node::Registry;
+use runtime_smol::Smol;
+use runtime_tokio::Tokio;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Take};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -17,7 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::args::Up;
+use crate::args::{Runtime, Up};
 use crate::control::{Reply, Request};
 use crate::error::{CliError, Code};
 use crate::home::Home;
@@ -41,18 +43,23 @@ async fn serve(home: &Home, args: Up, json: bool) -> Result<(), CliError> {
     let keys = home.keys()?;
     let (peer_id, publisher) = (keys.peer_id().to_string(), keys.publisher_id().to_string());
     let config = Config { network: args.network, ..Config::default() };
-    let registry = Registry::builder(home.dir().join("store"), keys)
+    let builder = Registry::builder(home.dir().join("store"), keys)
         .config(config)
         .agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))
         .listen(addrs(&args.listen)?)
-        .bootstrap(addrs(&args.bootstrap)?)
-        .start(runtime_tokio::Tokio::current())
-        .await
-        .map_err(failure::failure)?;
+        .bootstrap(addrs(&args.bootstrap)?);
+    let registry = match args.runtime {
+        Runtime::Tokio => builder.start(Tokio::current()).await,
+        Runtime::Smol => builder.start(Smol::global()).await,
+    };
+    let registry = registry.map_err(failure::failure)?;
     let listener = bind(&home.socket())?;
     let listen: Vec<_> = registry.listen_addrs().iter().map(ToString::to_string).collect();
     if json {
-        let ready = json!({"event": "ready", "peer_id": peer_id, "publisher": publisher, "listen": listen});
+        let runtime = args.runtime.name();
+        let ready = json!({
+            "event": "ready", "peer_id": peer_id, "publisher": publisher, "listen": listen, "runtime": runtime,
+        });
         render::print(&ready.to_string());
     } else {
         render::print(&format!("wharf is up\n  peer id    {peer_id}\n  publisher  {publisher}"));

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::args::Runtime;
 use crate::client::Client;
 use crate::control::Request;
 use crate::home::Home;
@@ -22,11 +23,12 @@ pub(crate) struct Node {
 
 impl Node {
     /// Starts a node on a free port of the loopback interface and waits until it is ready.
-    pub(crate) fn start(bootstrap: Option<&str>) -> Result<Self, String> {
+    pub(crate) fn start(runtime: Runtime, bootstrap: Option<&str>) -> Result<Self, String> {
         let home = tempfile::Builder::new().prefix("wharf-demo-").tempdir().map_err(|error| error.to_string())?;
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let mut command = Command::new(program);
         command.arg("--home").arg(home.path()).args(["--json", "up", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+        command.args(["--runtime", runtime.name()]);
         if let Some(addr) = bootstrap {
             command.args(["--bootstrap", addr]);
         }

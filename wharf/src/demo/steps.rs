@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::args::{Scheme, Search, Watch};
+use crate::args::{Runtime, Scheme, Search, Watch};
 use crate::control::{Publish, Request};
 use crate::demo::Report;
 use crate::demo::crates::{self, CachedCrate};
@@ -28,11 +28,11 @@ pub(crate) fn run(packages: usize, report: &mut Report) -> Result<(), CliError> 
     })?;
 
     let (mut publisher, searcher, first, second) = report.step("start", "4 nodes, a process each", || {
-        let publisher = Node::start(None)?;
-        let searcher = Node::start(Some(&publisher.addr))?;
-        let first = Node::start(Some(&searcher.addr))?;
-        let second = Node::start(Some(&searcher.addr))?;
-        Ok(("4 ready".to_string(), (publisher, searcher, first, second)))
+        let publisher = Node::start(Runtime::Tokio, None)?;
+        let searcher = Node::start(Runtime::Smol, Some(&publisher.addr))?;
+        let first = Node::start(Runtime::Tokio, Some(&searcher.addr))?;
+        let second = Node::start(Runtime::Smol, Some(&searcher.addr))?;
+        Ok(("2 ready on tokio, 2 on smol".to_string(), (publisher, searcher, first, second)))
     })?;
 
     report.step("publish", format!("{} signed releases with bytes", crates.len()), || {
@@ -66,7 +66,7 @@ pub(crate) fn run(packages: usize, report: &mut Report) -> Result<(), CliError> 
     })?;
 
     let newcomer = report.step("join", "a fifth node joins without the publisher", || {
-        let newcomer = Node::start(Some(&searcher.addr))?;
+        let newcomer = Node::start(Runtime::Smol, Some(&searcher.addr))?;
         Ok((format!("joined through {}", short(&searcher.peer_id)), newcomer))
     })?;
 

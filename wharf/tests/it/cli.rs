@@ -70,7 +70,8 @@ fn publish_search_get_and_a_third_node_after_the_first_is_gone() {
     assert_eq!(std::fs::read(out.join("data.bin")).unwrap(), big);
 
     first.kill();
-    let third = Node::start(&[&second.addr()]);
+    let third = Node::start_with(&["--runtime", "smol"], &[&second.addr()]);
+    assert_eq!((&second.ready["runtime"], &third.ready["runtime"]), (&json!("tokio"), &json!("smol")));
     third.wait_for("Tool");
     let out = files.path().join("third");
     let spec = format!("{}/Tool@1.2.0", published["publisher"].as_str().unwrap());

@@ -51,13 +51,23 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn start(bootstrap: &[&str]) -> Self {
+        Self::start_with(&[], bootstrap)
+    }
+
+    /// With further options of `up`.
+    pub(crate) fn start_with(options: &[&str], bootstrap: &[&str]) -> Self {
         let home = tempfile::Builder::new().prefix("wharf-test-").tempdir().expect("a temporary folder");
-        Self::start_in(home.into(), "/ip4/127.0.0.1/tcp/0", bootstrap)
+        let listen = ["--listen", "/ip4/127.0.0.1/tcp/0"];
+        Self::up(home.into(), &[&listen, options].concat(), bootstrap)
     }
 
     pub(crate) fn start_in(home: std::sync::Arc<TempDir>, listen: &str, bootstrap: &[&str]) -> Self {
+        Self::up(home, &["--listen", listen], bootstrap)
+    }
+
+    fn up(home: std::sync::Arc<TempDir>, options: &[&str], bootstrap: &[&str]) -> Self {
         let mut command = wharf(home.path());
-        command.args(["up", "--listen", listen]).stdout(Stdio::piped());
+        command.arg("up").args(options).stdout(Stdio::piped());
         for addr in bootstrap {
             command.args(["--bootstrap", addr]);
         }
