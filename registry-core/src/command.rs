@@ -16,6 +16,9 @@ use crate::search::Query;
 pub enum Command {
     /// Sign and announce a release whose blocks are already in the store. Ends in `Published` or `Failed`.
     Publish(NewRelease),
+    /// Sign and store up to [`MAX_BATCH`](crate::catalog::MAX_BATCH) releases in one commit. A release that is published
+    /// already or breaks a rule does not stop the others. Ends in `BatchPublished` or `Failed`.
+    PublishBatch(Vec<NewRelease>),
     /// Search the catalogue. Ends in `SearchDone`.
     Search(Query),
     /// Find the release a specification names, learning the publisher's log from the network if needed.

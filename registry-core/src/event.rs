@@ -8,7 +8,7 @@ use multiaddr::Multiaddr;
 
 use crate::action::StoreRequest;
 use crate::catalog::{ReleaseInfo, UpdateKind};
-use crate::command::FoundPeers;
+use crate::command::{CommandError, FoundPeers};
 use crate::id::{BlockId, OpId, PeerId, TopicName};
 use crate::peers::Offence;
 use crate::search::SearchPage;
@@ -48,6 +48,13 @@ pub enum Event {
         acks: u32,
         /// Pubsub peers it was sent to.
         sent: u32,
+    },
+    /// A batch is done: what was published of it is signed and durable, and will be announced within seconds.
+    BatchPublished {
+        /// Of which operation.
+        op: OpId,
+        /// One per release of the batch, in its order.
+        outcomes: Vec<BatchOutcome>,
     },
     /// A search is done.
     SearchDone {
@@ -118,6 +125,20 @@ pub enum Event {
     },
     /// The store could not write; what depends on it has not happened.
     StoreFailed(StoreRequest),
+}
+
+/// What became of one release of a batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BatchOutcome {
+    /// Signed and durable.
+    Published {
+        /// Its place in the publisher's log.
+        position: u64,
+    },
+    /// The log holds this version already, and it says the same.
+    Unchanged,
+    /// It cannot be published; the others of the batch can.
+    Refused(CommandError),
 }
 
 /// Where an operation is.

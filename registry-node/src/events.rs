@@ -124,6 +124,7 @@ fn subject(event: &Event) -> Subject {
     match event {
         Event::Progress { op, stage } => Subject::Stage(*op, *stage),
         Event::Published { op, .. }
+        | Event::BatchPublished { op, .. }
         | Event::SearchDone { op, .. }
         | Event::Resolved { op, .. }
         | Event::Fetched { op, .. }

@@ -12,7 +12,7 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use multiaddr::Multiaddr;
 use registry_core::catalog::{Content, Dependency, Name, NewRelease, PackageSpec, ReleaseInfo, Version};
 use registry_core::command::{DhtCommand, PubsubCommand};
-use registry_core::event::{DhtResult, Stage};
+use registry_core::event::{BatchOutcome, DhtResult, Stage};
 use registry_core::id::TopicName;
 use registry_core::peers::PeerView;
 use registry_core::search::{Query, SearchPage};
@@ -234,6 +234,20 @@ impl Registry {
             _ => None,
         };
         self.start(Command::Publish(release), take).await
+    }
+
+    /// Publishes up to [`MAX_BATCH`](registry_core::catalog::MAX_BATCH) releases, whose content is in the store or lies
+    /// elsewhere, in one commit; gives what became of each once that is durable. The new head is announced within
+    /// seconds, once for all batches until then.
+    ///
+    /// # Errors
+    /// [`Error::Command`] when there are too many, [`Error::Op`] when nothing could be signed or stored.
+    pub async fn publish_batch(&self, releases: Vec<NewRelease>) -> Result<Vec<BatchOutcome>, Error> {
+        let take = |event| match event {
+            Event::BatchPublished { outcomes, .. } => Some(outcomes),
+            _ => None,
+        };
+        self.start(Command::PublishBatch(releases), take).await?.await
     }
 
     /// Finds the release a specification names, asking the network when it is not known here.

@@ -139,6 +139,10 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
             head(out, 0, u64::from(*acks) << 32 | u64::from(*sent));
             bytes(out, &release.statement.0);
         }
+        Event::BatchPublished { op, outcomes } => {
+            head(out, 16, op.0);
+            bytes(out, format!("{outcomes:?}").as_bytes());
+        }
         Event::SearchDone { op, page } => {
             head(out, 6, op.0);
             encode_page(page, out);

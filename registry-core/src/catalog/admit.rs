@@ -14,6 +14,7 @@ use crate::catalog::log::{Checks, Conflict, Entry, Log, Run, Unfit};
 use crate::catalog::record::{HeadRecord, LogHead};
 use crate::catalog::{Catalog, CatalogEvent, Verdict};
 use crate::cx::Cx;
+use crate::event::BatchOutcome;
 use crate::id::{JobId, OpId, Owner, PeerIx, PublisherId, StoreId};
 use crate::input::StoreResult;
 use crate::peers::Offence;
@@ -75,8 +76,9 @@ impl Commit {
 #[derive(Debug)]
 pub(super) enum Origin {
     Network(Reply),
-    Publish { op: OpId, announcement: Bytes },
-    Renewal { announcement: Bytes },
+    Publish { op: OpId },
+    Batch { op: OpId, outcomes: Vec<Option<BatchOutcome>> },
+    Renewal,
 }
 
 impl Catalog {
@@ -333,7 +335,7 @@ impl Catalog {
     pub(crate) fn handle_stored(&mut self, cx: &mut Cx<'_>, op: StoreId, result: StoreResult) {
         let Some(Commit { publisher, head, entries, origin }) = self.committing.remove(&op) else { return };
         let done = result == StoreResult::Done;
-        let newest = entries.last().map(|entry| entry.release.clone());
+        let first = entries.first().map(|entry| entry.release.clone()).filter(|_| done);
         if done {
             self.append(publisher, head, entries);
             self.schedule_renewal(cx, publisher);
@@ -344,14 +346,12 @@ impl Catalog {
                     self.judge(reply, if done { Verdict::Accept } else { Verdict::Ignore });
                 }
             }
-            Origin::Publish { op, announcement } => {
-                let release = newest.filter(|_| done);
-                self.finish_publish(op, release.map(|release| (release, announcement)));
+            Origin::Publish { op } => self.finish_publish(op, first),
+            Origin::Batch { op, outcomes } => {
+                self.finish_batch(cx, op, outcomes, first.map(|first| first.release.position));
             }
-            Origin::Renewal { announcement } if done => {
-                self.events.push_back(CatalogEvent::Renewed { announcement });
-            }
-            Origin::Renewal { .. } => self.retry_renewal(cx),
+            Origin::Renewal if done => self.tell_head(),
+            Origin::Renewal => self.retry_renewal(cx),
         }
         self.resume(cx, publisher);
     }
@@ -362,6 +362,7 @@ impl Catalog {
             self.bytes = self.bytes.saturating_add(head.record.len());
             Log::new(publisher, head.clone())
         });
+        self.bytes = self.bytes.saturating_sub(log.head.record.len()).saturating_add(head.record.len());
         log.head = head;
         for entry in entries {
             let release = entry.release.clone();

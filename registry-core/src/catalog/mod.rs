@@ -53,7 +53,7 @@ use crate::catalog::publish::Own;
 use crate::catalog::record::HeadRecord;
 use crate::config::CatalogConfig;
 use crate::cx::Cx;
-use crate::event::OpError;
+use crate::event::{BatchOutcome, OpError};
 use crate::id::{Digest, JobId, OpId, PeerIx, PublisherId, StoreId};
 use crate::input::Row;
 use crate::wire::registry::PublisherState;
@@ -61,6 +61,8 @@ use crate::wire::registry::PublisherState;
 pub use envelope::{Domain, Envelope, FieldError, StatementError};
 pub use head::Head;
 pub use inception::{Inception, LocalPublisher};
+pub use publish::MAX_BATCH;
+pub(crate) use publish::Order;
 pub use release::{Content, Dependency, Name, NewRelease, Release, ReleaseInfo, UpdateKind};
 pub use spec::PackageSpec;
 pub use version::{Scheme, Version};
@@ -74,8 +76,11 @@ pub(crate) enum CatalogEvent {
     Signed { op: OpId },
     /// An own release is durable: put the head record under the publisher's key, provide, gossip `announcement`.
     Announce { op: OpId, release: Arc<ReleaseInfo>, announcement: Bytes },
-    /// The own head was renewed before it expired: put its record under the publisher's key, gossip `announcement`.
-    Renewed { announcement: Bytes },
+    /// Of an own batch: what became of each release, all that is published being durable.
+    BatchDone { op: OpId, outcomes: Vec<BatchOutcome> },
+    /// The own head was renewed before it expired, or moved by batches: put its record under the publisher's key, gossip
+    /// `announcement`.
+    HeadMoved { announcement: Bytes },
     /// An own release could not be made.
     PublishFailed { op: OpId, error: OpError },
     /// A head says that this publisher has more statements than this node: fetch them (first from `source`).

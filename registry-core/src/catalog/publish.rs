@@ -1,7 +1,8 @@
-//! Own releases, one at a time: statement and head are signed together, stored in one commit, and only then announced.
-//! Until the commit is answered nothing signed has left the node, so a crash leaves either nothing or a whole entry.
+//! Own releases, one order at a time: its statements and the head after them are signed together, stored in one commit,
+//! and only then announced. Until the commit is answered nothing signed has left the node, so a crash leaves either
+//! nothing or the whole order.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -21,12 +22,18 @@ use crate::catalog::statement::MAX_STATEMENT;
 use crate::catalog::{Catalog, CatalogEvent, LocalPublisher};
 use crate::command::CommandError;
 use crate::cx::Cx;
-use crate::event::{OpError, Refusal};
+use crate::event::{BatchOutcome, OpError, Refusal};
 use crate::id::{Digest, JobId, OpId, Owner, PublisherId};
 use crate::time::{Duration, Instant, UnixTime};
 
-/// Own releases waiting for their turn: a large import, in small memory.
+/// Own releases waiting for their turn, in small memory.
 const MAX_QUEUED: usize = 4096;
+
+/// Releases of one batch: they are encoded in one call and admitted in another, neither longer than a few milliseconds.
+pub const MAX_BATCH: usize = 64;
+
+/// A head that moved by batches is announced so long after the first of them, and once for all that came meanwhile.
+const BATCH_ANNOUNCE: Duration = Duration::from_secs(5);
 
 /// How often it is checked against the wall clock, which may be corrected, whether the head must be renewed.
 const RENEWAL_CHECK: Duration = Duration::from_secs(24 * 3600);
@@ -39,24 +46,43 @@ const RENEWAL_RETRY: Duration = Duration::from_secs(3600);
 pub(super) struct Own {
     local: LocalPublisher,
     /// The first one is being made when there is a draft or a commit of it.
-    queue: VecDeque<(OpId, NewRelease)>,
+    queue: VecDeque<Order>,
     draft: Option<Draft>,
     /// The log is known to have been so long: signing on a shorter one would fork it.
     floor: u64,
     renew_at: Option<Instant>,
+    announce_at: Option<Instant>,
+}
+
+/// What one command wants published.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) op: OpId,
+    pub(crate) releases: Vec<NewRelease>,
+    /// Each release has an outcome of its own, and the head is announced later; otherwise there is a single release.
+    pub(crate) batch: bool,
 }
 
 /// What is being signed.
 #[derive(Debug)]
 struct Draft {
-    release: Option<Statement>,
+    /// `None` renews the head alone.
+    order: Option<Plan>,
+    statements: Vec<Statement>,
     head: Head,
     head_body: Signing,
 }
 
+/// Whom a draft's statements are for.
+#[derive(Debug)]
+struct Plan {
+    op: OpId,
+    /// Of a batch: what is clear already, in the order of its releases; the others are being signed.
+    outcomes: Option<Vec<Option<BatchOutcome>>>,
+}
+
 #[derive(Debug)]
 struct Statement {
-    op: OpId,
     body: Signing,
     info: Arc<ReleaseInfo>,
 }
@@ -74,9 +100,16 @@ impl Signing {
         Self { body, job, signature: None }
     }
 
-    fn envelope(&self, key: u16) -> Option<Bytes> {
-        let signatures = vec![(key, self.signature.clone()?)];
-        Some(Envelope { body: self.body.clone(), signatures }.encode())
+    fn envelope(self, key: u16) -> Bytes {
+        let signatures = self.signature.into_iter().map(|signature| (key, signature)).collect();
+        Envelope { body: self.body, signatures }.encode()
+    }
+}
+
+impl Draft {
+    fn is_signed(&self) -> bool {
+        let mut parts = self.statements.iter().map(|statement| &statement.body).chain([&self.head_body]);
+        parts.all(|part| part.signature.is_some())
     }
 }
 
@@ -92,7 +125,22 @@ impl Own {
             draft: None,
             floor: 0,
             renew_at: None,
+            announce_at: None,
         })
+    }
+
+    fn check_room(&self, more: usize) -> Result<(), CommandError> {
+        let queued: usize = self.queue.iter().map(|order| order.releases.len()).sum();
+        if queued.saturating_add(more) <= MAX_QUEUED { Ok(()) } else { Err(CommandError::Busy) }
+    }
+
+    fn check_fields(&self, network: &str, new: &NewRelease) -> Result<(), CommandError> {
+        new.validate()?;
+        if self.size(network, new) > MAX_STATEMENT {
+            let reason = alloc::format!("together longer than {MAX_STATEMENT} bytes");
+            return Err(CommandError::Invalid { field: "release", reason });
+        }
+        Ok(())
     }
 
     /// The encoded size of a release at the end of the longest log.
@@ -116,147 +164,218 @@ impl Catalog {
     /// Would `publish` take it? Checks every field, and that the version is new (queued publishes included).
     pub(crate) fn check_publish(&self, new: &NewRelease) -> Result<(), CommandError> {
         let own = self.own.as_ref().ok_or(CommandError::NoPublisher)?;
-        if own.queue.len() >= MAX_QUEUED {
-            return Err(CommandError::Busy);
-        }
-        new.validate()?;
-        if own.size(&self.network, new) > MAX_STATEMENT {
-            let reason = alloc::format!("together longer than {MAX_STATEMENT} bytes");
-            return Err(CommandError::Invalid { field: "release", reason });
-        }
-        let same = |(_, other): &(OpId, NewRelease)| other.name == new.name && other.version.text == new.version.text;
-        let taken = own.queue.iter().any(same) || self.packages.holds(own.local.id, new);
-        if taken { Err(CommandError::AlreadyPublished) } else { Ok(()) }
+        own.check_room(1)?;
+        own.check_fields(&self.network, new)?;
+        let same = |other: &NewRelease| other.name == new.name && other.version.text == new.version.text;
+        let queued = own.queue.iter().flat_map(|order| &order.releases).any(same);
+        if queued || self.packages.holds(own.local.id, new) { Err(CommandError::AlreadyPublished) } else { Ok(()) }
     }
 
-    /// Starts an own release: sign the statement and the head, commit both, then `Announce`.
-    pub(crate) fn publish(&mut self, cx: &mut Cx<'_>, op: OpId, new: NewRelease) {
+    /// Would `publish` take a batch of so many? What each release is worth shows when its turn has come.
+    pub(crate) fn check_batch(&self, releases: usize) -> Result<(), CommandError> {
+        if !(1..=MAX_BATCH).contains(&releases) {
+            let reason = alloc::format!("must be 1 to {MAX_BATCH}");
+            return Err(CommandError::Invalid { field: "releases", reason });
+        }
+        self.own.as_ref().ok_or(CommandError::NoPublisher)?.check_room(releases)
+    }
+
+    /// Starts an order: sign its statements and the head, commit all, then `Announce` or `BatchDone`.
+    pub(crate) fn publish(&mut self, cx: &mut Cx<'_>, order: Order) {
         match &mut self.own {
-            Some(own) => own.queue.push_back((op, new)),
-            None => self.events.push_back(CatalogEvent::PublishFailed { op, error: OpError::Signing }),
+            Some(own) => own.queue.push_back(order),
+            None => self.events.push_back(CatalogEvent::PublishFailed { op: order.op, error: OpError::Signing }),
         }
         self.publish_next(cx);
     }
 
-    /// Begins the first release in the queue, when nothing else of the own log is under way.
+    /// Begins the first order in the queue, when nothing else of the own log is under way.
     pub(super) fn publish_next(&mut self, cx: &mut Cx<'_>) {
         loop {
-            let Some(own) = &mut self.own else { return };
+            let Some(own) = &self.own else { return };
             if self.busy.contains_key(&own.local.id) {
                 return;
             }
-            let Some((op, new)) = own.queue.front().cloned() else { return };
+            let Some(order) = own.queue.front() else { return };
+            let op = order.op;
             let log = self.logs.get(&own.local.id);
-            let error = if log.is_some_and(|log| log.conflict.is_some()) {
-                OpError::Refused(Refusal::Forked)
+            let over = if log.is_some_and(|log| log.conflict.is_some()) {
+                CatalogEvent::PublishFailed { op, error: OpError::Refused(Refusal::Forked) }
             } else if log.map_or(0, Log::len) < own.floor {
-                OpError::Refused(Refusal::LogUnsynced)
-            } else if self.packages.holds(own.local.id, &new) {
-                OpError::AlreadyPublished
+                CatalogEvent::PublishFailed { op, error: OpError::Refused(Refusal::LogUnsynced) }
+            } else if order.batch {
+                let outcomes = self.sort_out(own, &order.releases);
+                if outcomes.iter().any(Option::is_none) {
+                    let pending = order.releases.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_none());
+                    let releases = pending.map(|(new, _)| new.clone()).collect();
+                    return self.draft(cx, Some(Plan { op, outcomes: Some(outcomes) }), releases);
+                }
+                CatalogEvent::BatchDone { op, outcomes: outcomes.into_iter().flatten().collect() }
+            } else if order.releases.iter().any(|new| self.packages.holds(own.local.id, new)) {
+                CatalogEvent::PublishFailed { op, error: OpError::AlreadyPublished }
             } else {
-                return self.draft(cx, Some((op, new)));
+                let releases = order.releases.clone();
+                return self.draft(cx, Some(Plan { op, outcomes: None }), releases);
             };
-            own.queue.pop_front();
-            self.events.push_back(CatalogEvent::PublishFailed { op, error });
+            self.events.push_back(over);
+            self.finish_order();
         }
     }
 
-    /// Sends a release and the head after it to be signed; without a release, a fresh head of the same log.
-    fn draft(&mut self, cx: &mut Cx<'_>, new: Option<(OpId, NewRelease)>) {
+    /// What is clear of each release of a batch before anything is signed: `None` when it can be published.
+    fn sort_out(&self, own: &Own, releases: &[NewRelease]) -> Vec<Option<BatchOutcome>> {
+        let mut accepted: BTreeMap<_, &NewRelease> = BTreeMap::new();
+        let mut outcomes = Vec::with_capacity(releases.len());
+        for new in releases {
+            let id = (&new.name, &new.version.text);
+            let listed = self.packages.find(own.local.id, &new.name, &new.version.text);
+            let held = listed.map(|listed| self.release(own.local.id, listed.position));
+            let held = held.map(|held| held.is_some_and(|held| held.release.meta == *new));
+            outcomes.push(match held.or_else(|| accepted.get(&id).map(|earlier| *earlier == new)) {
+                Some(true) => Some(BatchOutcome::Unchanged),
+                Some(false) => Some(BatchOutcome::Refused(CommandError::AlreadyPublished)),
+                None => own.check_fields(&self.network, new).err().map(BatchOutcome::Refused),
+            });
+            if let Some(None) = outcomes.last() {
+                accepted.insert(id, new);
+            }
+        }
+        outcomes
+    }
+
+    /// Sends releases and the head after them to be signed; without a plan, a fresh head of the same log.
+    fn draft(&mut self, cx: &mut Cx<'_>, order: Option<Plan>, releases: Vec<NewRelease>) {
         let Some(own) = &mut self.own else { return };
         let log = self.logs.get(&own.local.id);
-        let (previous, length, tip) = match log {
-            Some(log) => (Some(&log.head), log.len(), log.tip()),
-            None => (None, 0, own.local.id.0),
-        };
-        let release = new.map(|(op, meta)| {
+        let previous = log.map(|log| &log.head);
+        let mut length = log.map_or(0, Log::len);
+        let mut tip = log.map_or(own.local.id.0, Log::tip);
+        let mut tree = log.map(Log::tree).cloned().unwrap_or_default();
+        let statement = |meta| {
             let release = Release { publisher: own.local.id, position: length, previous: tip, meta };
             let body = Signing::start(cx, Domain::Statement, release.to_body(&self.network));
-            let info = Arc::new(ReleaseInfo { statement: Digest::of(&body.body), release });
-            Statement { op, body, info }
-        });
-        let added: Vec<_> = release.iter().map(|release| release.info.statement).collect();
-        let mut tree = log.map(Log::tree).cloned().unwrap_or_default();
-        added.iter().for_each(|digest| tree.push(&digest.0));
-        let length = length.saturating_add(added.len() as u64);
-        let head = own.head(cx, previous, length, added.last().copied().unwrap_or(tip), tree.root());
+            tip = Digest::of(&body.body);
+            tree.push(&tip.0);
+            length = length.saturating_add(1);
+            Statement { body, info: Arc::new(ReleaseInfo { statement: tip, release }) }
+        };
+        let statements = releases.into_iter().map(statement).collect();
+        let head = own.head(cx, previous, length, tip, tree.root());
         let head_body = Signing::start(cx, Domain::Head, head.to_body());
         self.busy.entry(own.local.id).or_default();
-        own.draft = Some(Draft { release, head, head_body });
+        own.draft = Some(Draft { order, statements, head, head_body });
     }
 
     pub(crate) fn handle_signed(&mut self, cx: &mut Cx<'_>, job: JobId, signature: Option<Bytes>) {
         let Some(own) = &mut self.own else { return };
         let Some(draft) = &mut own.draft else { return };
-        let statement = draft.release.as_mut().map(|release| &mut release.body);
-        let Some(part) = statement.into_iter().chain([&mut draft.head_body]).find(|part| part.job == job) else {
-            return;
-        };
+        let parts = draft.statements.iter_mut().map(|statement| &mut statement.body);
+        let Some(part) = parts.chain([&mut draft.head_body]).find(|part| part.job == job) else { return };
         part.signature = signature.filter(|signature| signature.len() == SIGNATURE_LEN);
         if part.signature.is_none() {
             return self.signing_failed(cx);
         }
-        let key = own.local.key_index;
-        let Some(head) = draft.head_body.envelope(key) else { return };
-        let statement = draft.release.as_ref().map(|release| release.body.envelope(key));
-        if let Some(None) = statement {
-            return;
+        if draft.is_signed()
+            && let Some(draft) = own.draft.take()
+        {
+            self.commit_draft(cx, draft);
         }
-        let bytes = HeadRecord::encode(&own.local.inception, &head);
-        let Some(Draft { release, head, .. }) = own.draft.take() else { return };
+    }
+
+    fn commit_draft(&mut self, cx: &mut Cx<'_>, draft: Draft) {
+        let Some(own) = &self.own else { return };
+        let key = own.local.key_index;
+        let entry = |Statement { body, info }| Entry { envelope: body.envelope(key), release: info };
+        let entries: Vec<_> = draft.statements.into_iter().map(entry).collect();
+        let record = HeadRecord::encode(&own.local.inception, &draft.head_body.envelope(key));
+        let Head { length, time, expiry, .. } = draft.head;
+        let head = LogHead { record, length, time, expiry };
         let publisher = own.local.id;
-        let head = LogHead { record: bytes, length: head.length, time: head.time, expiry: head.expiry };
-        let announce = |statement: &Bytes| {
-            Announcement { record: head.record.clone(), statements: vec![statement.clone()] }.encode()
-        };
-        let commit = match release.zip(statement.flatten()) {
-            Some((Statement { op, info: release, .. }, envelope)) => {
+        let origin = match draft.order {
+            Some(Plan { op, outcomes }) => {
                 self.events.push_back(CatalogEvent::Signed { op });
-                let origin = Origin::Publish { op, announcement: announce(&envelope) };
-                Commit { publisher, head, entries: vec![Entry { envelope, release }], origin }
+                match outcomes {
+                    Some(outcomes) => Origin::Batch { op, outcomes },
+                    None => Origin::Publish { op },
+                }
             }
-            None => {
-                let last = self.logs.get(&own.local.id).and_then(|log| log.entries().last());
-                let announcement = last.map_or_else(Bytes::new, |entry| announce(&entry.envelope));
-                Commit { publisher, head, entries: Vec::new(), origin: Origin::Renewal { announcement } }
-            }
+            None => Origin::Renewal,
         };
-        self.commit(cx, commit);
+        self.commit(cx, Commit { publisher, head, entries, origin });
     }
 
     fn signing_failed(&mut self, cx: &mut Cx<'_>) {
         let Some(own) = &mut self.own else { return };
         let publisher = own.local.id;
-        match own.draft.take().and_then(|draft| draft.release) {
-            Some(release) => {
-                own.queue.pop_front();
-                let failed = CatalogEvent::PublishFailed { op: release.op, error: OpError::Signing };
-                self.events.push_back(failed);
+        match own.draft.take().and_then(|draft| draft.order) {
+            Some(Plan { op, .. }) => {
+                self.events.push_back(CatalogEvent::PublishFailed { op, error: OpError::Signing });
+                self.finish_order();
             }
             None => self.retry_renewal(cx),
         }
         self.resume(cx, publisher);
     }
 
-    /// The own log has grown elsewhere while a release was being signed: drop the draft, which nobody has seen. The
-    /// release stays in the queue. False when nothing is being signed.
+    /// The own log has grown elsewhere while an order was being signed: drop the draft, which nobody has seen. The order
+    /// stays in the queue. False when nothing is being signed.
     pub(super) fn abandon_draft(&mut self, cx: &Cx<'_>, publisher: PublisherId) -> bool {
         let own = self.own.as_mut().filter(|own| own.local.id == publisher);
         let Some(draft) = own.and_then(|own| own.draft.take()) else { return false };
-        if draft.release.is_none() {
+        if draft.order.is_none() {
             self.retry_renewal(cx);
         }
         true
     }
 
-    pub(super) fn finish_publish(&mut self, op: OpId, stored: Option<(Arc<ReleaseInfo>, Bytes)>) {
-        if let Some(own) = &mut self.own {
-            own.queue.pop_front();
-        }
-        self.events.push_back(match stored {
+    /// The commit of a single release is answered.
+    pub(super) fn finish_publish(&mut self, op: OpId, stored: Option<Arc<ReleaseInfo>>) {
+        let announced = stored.zip(self.announcement());
+        self.events.push_back(match announced {
             Some((release, announcement)) => CatalogEvent::Announce { op, release, announcement },
             None => CatalogEvent::PublishFailed { op, error: OpError::Storage },
         });
+        if let Some(own) = &mut self.own {
+            own.announce_at = None;
+        }
+        self.finish_order();
+    }
+
+    /// The commit of a batch is answered; its new entries begin at position `from`.
+    pub(super) fn finish_batch(
+        &mut self,
+        cx: &Cx<'_>,
+        op: OpId,
+        outcomes: Vec<Option<BatchOutcome>>,
+        from: Option<u64>,
+    ) {
+        self.events.push_back(match from {
+            Some(from) => {
+                let mut positions = from..;
+                let known = |outcome: Option<BatchOutcome>| {
+                    outcome.or_else(|| positions.next().map(|position| BatchOutcome::Published { position }))
+                };
+                CatalogEvent::BatchDone { op, outcomes: outcomes.into_iter().filter_map(known).collect() }
+            }
+            None => CatalogEvent::PublishFailed { op, error: OpError::Storage },
+        });
+        if let Some(own) = self.own.as_mut().filter(|_| from.is_some()) {
+            own.announce_at.get_or_insert(cx.now + BATCH_ANNOUNCE);
+        }
+        self.finish_order();
+    }
+
+    fn finish_order(&mut self) {
+        if let Some(own) = &mut self.own {
+            own.queue.pop_front();
+        }
+    }
+
+    /// What gossip is told of the own log: its head and its last statement. `None` when it is empty.
+    pub(super) fn announcement(&self) -> Option<Bytes> {
+        let log = self.logs.get(&self.own.as_ref()?.local.id)?;
+        let statements = vec![log.entries().last()?.envelope.clone()];
+        Some(Announcement { record: log.head.record.clone(), statements }.encode())
     }
 
     pub(super) fn is_own(&self, publisher: PublisherId) -> bool {
@@ -284,8 +403,23 @@ impl Catalog {
         }
     }
 
-    /// Renews the own head before it expires.
+    /// Announces the head that batches have moved, and renews it before it expires.
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        if let Some(own) = self.own.as_mut().filter(|own| own.announce_at.is_some_and(|at| at <= cx.now)) {
+            own.announce_at = None;
+            self.tell_head();
+        }
+        self.renew(cx);
+    }
+
+    /// The own head is another than the one last announced.
+    pub(super) fn tell_head(&mut self) {
+        if let Some(announcement) = self.announcement() {
+            self.events.push_back(CatalogEvent::HeadMoved { announcement });
+        }
+    }
+
+    fn renew(&mut self, cx: &mut Cx<'_>) {
         let Some(own) = &mut self.own else { return };
         if own.renew_at.is_none_or(|at| at > cx.now) {
             return;
@@ -297,14 +431,15 @@ impl Catalog {
         if !until_renewal(&log.head, cx.unix).is_zero() {
             self.schedule_renewal(cx, publisher);
         } else if possible && !self.busy.contains_key(&publisher) {
-            self.draft(cx, None);
+            self.draft(cx, None, Vec::new());
         } else {
             self.retry_renewal(cx);
         }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.own.as_ref().and_then(|own| own.renew_at)
+        let own = self.own.as_ref()?;
+        own.renew_at.into_iter().chain(own.announce_at).min()
     }
 }
 

@@ -13,8 +13,9 @@ use crate::action::{Action, StoreRequest, Table, Write};
 use crate::catalog::announcement::Announcement;
 use crate::catalog::envelope::{Envelope, SIGNATURE_LEN};
 use crate::catalog::statement::MAX_STATEMENT;
-use crate::catalog::{Catalog, CatalogEvent, Head, Inception, PackageSpec, Release, Scheme, Version, record};
+use crate::catalog::{Catalog, CatalogEvent, Head, Inception, Order, PackageSpec, Release, Scheme, Version, record};
 use crate::config::Config;
+use crate::event::BatchOutcome;
 use crate::id::{JobId, OpId, PublisherId, StoreId};
 use crate::input::{Row, StoreError, StoreResult};
 use crate::time::Duration;
@@ -129,7 +130,15 @@ impl Bench {
                     let at = (release.release.publisher, release.release.position);
                     assert!(self.admitted.insert(at), "admitted twice");
                 }
-                CatalogEvent::Behind { .. } | CatalogEvent::Signed { .. } | CatalogEvent::Renewed { .. } => {}
+                CatalogEvent::BatchDone { op, outcomes } => {
+                    assert!(self.publishing.remove(&op), "ended twice");
+                    let own = self.authors[0].id();
+                    for outcome in outcomes {
+                        let BatchOutcome::Published { position } = outcome else { continue };
+                        assert!(self.admitted.contains(&(own, position)), "told too early");
+                    }
+                }
+                CatalogEvent::Behind { .. } | CatalogEvent::Signed { .. } | CatalogEvent::HeadMoved { .. } => {}
             }
         }
         self.catalog.assert_sound();
@@ -246,11 +255,14 @@ pub fn catalog(data: &[u8]) {
             11 => bench.answer_sign(what & 0xf0 != 0),
             12 => bench.answer_store(what & 0xf0 != 0),
             13 => {
-                let new = release("own", &format!("{}.0.0", choices.below(8)));
-                if bench.catalog.check_publish(&new).is_ok() {
-                    bench.next += 1;
-                    bench.publishing.insert(OpId(bench.next));
-                    bench.catalog.publish(&mut bench.world.cx(), OpId(bench.next), new);
+                let new = |version: u64| release("own", &format!("{version}.0.0"));
+                let releases: Vec<_> = (0..1 + (what >> 4) % 4).map(|_| new(choices.below(8))).collect();
+                let batch = what & 0x80 != 0 || releases.len() > 1;
+                let op = OpId(bench.next + 1);
+                if batch || bench.catalog.check_publish(&releases[0]).is_ok() {
+                    bench.next = op.0;
+                    bench.publishing.insert(op);
+                    bench.catalog.publish(&mut bench.world.cx(), Order { op, releases, batch });
                 }
             }
             14 => {

@@ -8,10 +8,10 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::action::Action;
-use crate::catalog::{Content, NewRelease, PackageSpec, ReleaseInfo};
+use crate::catalog::{Content, NewRelease, Order, PackageSpec, ReleaseInfo};
 use crate::command::{Command, CommandError, DhtCommand, PubsubCommand};
 use crate::cx::Cx;
-use crate::event::{DhtResult, Event, OpError, Refusal, Stage};
+use crate::event::{BatchOutcome, DhtResult, Event, OpError, Refusal, Stage};
 use crate::id::{DialId, OpId, PeerIx, PublisherId};
 use crate::kad::{Kad, QueryId};
 use crate::node::announce::Item;
@@ -40,7 +40,7 @@ const MAX_PROVIDER_KEY: usize = 80;
 pub(super) enum OwnLog {
     Unchecked,
     /// Publishes wait for the lookup, then perhaps for the missing statements.
-    Checking(Vec<(OpId, NewRelease)>),
+    Checking(Vec<Order>),
     Current,
 }
 
@@ -58,6 +58,7 @@ impl Node {
         let op = self.operations.next_id();
         match command {
             Command::Publish(new) => self.publish(op, new)?,
+            Command::PublishBatch(releases) => self.publish_batch(op, releases)?,
             Command::Search(query) => self.search(op, &query)?,
             Command::Resolve(spec) => self.resolve(op, spec),
             Command::Fetch(root) => {
@@ -86,27 +87,40 @@ impl Node {
     }
 
     fn publish(&mut self, op: OpId, new: NewRelease) -> Result<(), CommandError> {
-        let publisher = self.local.publisher.as_ref().ok_or(CommandError::NoPublisher)?.id;
         self.catalog.check_publish(&new)?;
-        if let Content::Root { root, .. } = new.content {
-            self.exchange.add_local(cx!(self, exchange), root);
-        }
         self.operations.insert(op, Operation::Publish(Publish::default()), Some(self.now + OPERATION_TIMEOUT));
+        self.start_order(Order { op, releases: alloc::vec![new], batch: false });
+        Ok(())
+    }
+
+    fn publish_batch(&mut self, op: OpId, releases: Vec<NewRelease>) -> Result<(), CommandError> {
+        self.catalog.check_batch(releases.len())?;
+        self.operations.insert(op, Operation::PublishBatch, Some(self.now + OPERATION_TIMEOUT));
+        self.start_order(Order { op, releases, batch: true });
+        Ok(())
+    }
+
+    fn start_order(&mut self, order: Order) {
+        let Some(publisher) = self.local.publisher.as_ref().map(|publisher| publisher.id) else { return };
+        for new in &order.releases {
+            if let Content::Root { root, .. } = new.content {
+                self.exchange.add_local(cx!(self, exchange), root);
+            }
+        }
         match &mut self.own_log {
-            OwnLog::Current => self.catalog.publish(cx!(self, catalog), op, new),
-            OwnLog::Checking(waiting) => waiting.push((op, new)),
+            OwnLog::Current => self.catalog.publish(cx!(self, catalog), order),
+            OwnLog::Checking(waiting) => waiting.push(order),
             // With nobody to ask, the log cannot have grown elsewhere unseen unless the key was copied.
             OwnLog::Unchecked if self.peers.connected().next().is_none() => {
-                self.catalog.publish(cx!(self, catalog), op, new);
+                self.catalog.publish(cx!(self, catalog), order);
             }
             OwnLog::Unchecked => {
-                self.own_log = OwnLog::Checking(alloc::vec![(op, new)]);
-                self.out.push(Action::Emit(Event::Progress { op, stage: Stage::CheckingLog }));
+                self.out.push(Action::Emit(Event::Progress { op: order.op, stage: Stage::CheckingLog }));
+                self.own_log = OwnLog::Checking(alloc::vec![order]);
                 let query = self.kad.get_value(cx!(self, kad), publisher.record_key());
                 self.operations.start_query(query, Purpose::OwnLog);
             }
         }
-        Ok(())
     }
 
     /// The network's copy of the own head record: go on when it is not longer, fetch what is missing when it is.
@@ -124,11 +138,11 @@ impl Node {
     fn own_log_checked(&mut self, outcome: Result<(), OpError>) {
         let next = if outcome.is_ok() { OwnLog::Current } else { OwnLog::Unchecked };
         let OwnLog::Checking(waiting) = core::mem::replace(&mut self.own_log, next) else { return };
-        for (op, new) in waiting {
+        for order in waiting {
             match &outcome {
-                Ok(()) if self.operations.contains(op) => self.catalog.publish(cx!(self, catalog), op, new),
+                Ok(()) if self.operations.contains(order.op) => self.catalog.publish(cx!(self, catalog), order),
                 Ok(()) => {}
-                Err(error) => self.fail(op, error.clone()),
+                Err(error) => self.fail(order.op, error.clone()),
             }
         }
     }
@@ -148,10 +162,17 @@ impl Node {
         }
     }
 
-    pub(super) fn announce_renewal(&mut self, announcement: Bytes) {
-        if let Some(publisher) = &self.local.publisher {
-            self.announce(Announcement::Record(publisher.id), None);
-            // With a full queue the DHT record carries the renewal alone.
+    pub(super) fn finish_batch(&mut self, op: OpId, outcomes: Vec<BatchOutcome>) {
+        if self.operations.remove(op).is_some() {
+            self.out.push(Action::Emit(Event::BatchPublished { op, outcomes }));
+        }
+    }
+
+    pub(super) fn announce_head(&mut self, announcement: Bytes) {
+        if let Some(publisher) = self.local.publisher.as_ref().map(|publisher| publisher.id) {
+            self.announce(Announcement::Record(publisher), None);
+            self.announce(Announcement::Provider(publisher.0.to_multihash()), None);
+            // With a full queue the DHT record carries the head alone.
             let _ = self.gossip.publish(cx!(self, gossip), None, self.topic.clone(), announcement);
         }
     }
@@ -431,6 +452,7 @@ impl Node {
             // A statement that may be signed already stays: cancelling only ends the waiting.
             Some(
                 Operation::Publish(_)
+                | Operation::PublishBatch
                 | Operation::Joining(_)
                 | Operation::Resolve(_)
                 | Operation::Connect { .. }

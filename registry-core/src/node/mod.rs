@@ -18,8 +18,8 @@
 //! | catalog | admitted | search index, sync (fingerprints); emit; the resolves that wait |
 //! | catalog | signed | emit |
 //! | catalog | announce | announcements (record, log), gossip; emit |
-//! | catalog | renewed | announcements (record), gossip |
-//! | catalog | publish failed | emit |
+//! | catalog | head moved | announcements (record, log), gossip |
+//! | catalog | batch done, publish failed | emit |
 //! | catalog | behind | sync |
 //! | catalog | judged | gossip or sync, whoever handed it in |
 //! | sync | entries | catalog |

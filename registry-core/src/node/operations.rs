@@ -21,6 +21,7 @@ pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub(super) enum Operation {
     Publish(Publish),
+    PublishBatch,
     /// A resolve that waits until this node has compared catalogues with some peer.
     Joining(PackageSpec),
     Resolve(Resolve),
@@ -128,6 +129,7 @@ impl Operations {
             let spec = match operation {
                 Operation::Joining(spec) | Operation::Resolve(Resolve { spec, .. }) => spec,
                 Operation::Publish(_)
+                | Operation::PublishBatch
                 | Operation::Fetch
                 | Operation::Connect { .. }
                 | Operation::Dht { .. }

@@ -314,7 +314,8 @@ impl Node {
                 self.out.push(Action::Emit(Event::Progress { op, stage: Stage::Signed }));
             }
             CatalogEvent::Announce { op, release, announcement } => self.announce_release(op, release, announcement),
-            CatalogEvent::Renewed { announcement } => self.announce_renewal(announcement),
+            CatalogEvent::BatchDone { op, outcomes } => self.finish_batch(op, outcomes),
+            CatalogEvent::HeadMoved { announcement } => self.announce_head(announcement),
             CatalogEvent::PublishFailed { op, error } => self.fail(op, error),
             CatalogEvent::Behind { publisher, want, source } => {
                 let own = self.local.publisher.as_ref().is_some_and(|own| own.id == publisher);

@@ -233,6 +233,7 @@ impl Driver<'_> {
             | Event::PeerDown(_)
             | Event::PeerMisbehaved { .. }
             | Event::Progress { .. }
+            | Event::BatchPublished { .. }
             | Event::Connected { .. }
             | Event::Dht { .. }
             | Event::PubsubMessage { .. }

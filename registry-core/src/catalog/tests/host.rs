@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::signer::{Signer, verify};
 use crate::action::{Action, StoreRequest, Table};
 use crate::catalog::log::Log;
-use crate::catalog::{Catalog, CatalogEvent, NewRelease, ReleaseInfo, Verdict};
+use crate::catalog::{Catalog, CatalogEvent, NewRelease, Order, ReleaseInfo, Verdict};
 use crate::config::Config;
 use crate::fuzzing::TestWorld;
 use crate::fuzzing::author::Author;
@@ -110,7 +110,12 @@ impl Host {
     }
 
     pub(super) fn publish(&mut self, op: u64, new: NewRelease) {
-        self.catalog.publish(&mut self.world.cx(), OpId(op), new);
+        let order = Order { op: OpId(op), releases: alloc::vec![new], batch: false };
+        self.catalog.publish(&mut self.world.cx(), order);
+    }
+
+    pub(super) fn publish_batch(&mut self, op: u64, releases: Vec<NewRelease>) {
+        self.catalog.publish(&mut self.world.cx(), Order { op: OpId(op), releases, batch: true });
     }
 
     pub(super) fn peer(&mut self) -> PeerIx {

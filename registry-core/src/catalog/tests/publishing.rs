@@ -1,6 +1,7 @@
 //! Own releases.
 
 use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -9,9 +10,9 @@ use bytes::Bytes;
 use super::host::{Host, admitted, author, behind};
 use crate::action::Action;
 use crate::catalog::record;
-use crate::catalog::{CatalogEvent, PackageSpec, Scheme, UpdateKind, Verdict, Version};
+use crate::catalog::{CatalogEvent, MAX_BATCH, NewRelease, PackageSpec, Scheme, UpdateKind, Verdict, Version};
 use crate::command::CommandError;
-use crate::event::{OpError, Refusal};
+use crate::event::{BatchOutcome, OpError, Refusal};
 use crate::fuzzing::author::release;
 use crate::id::OpId;
 use crate::time::Duration;
@@ -86,7 +87,7 @@ fn a_version_is_published_once() {
 #[test]
 fn a_bad_field_is_named() {
     let host = Host::new(1);
-    let field = |change: &dyn Fn(&mut crate::catalog::NewRelease)| {
+    let field = |change: &dyn Fn(&mut NewRelease)| {
         let mut new = release("a", "1.0.0");
         change(&mut new);
         let Err(CommandError::Invalid { field, .. }) = host.catalog.check_publish(&new) else { panic!("accepted") };
@@ -138,6 +139,135 @@ fn without_a_publisher_nothing_is_published() {
     host.world.local.publisher = None;
     host.catalog = crate::catalog::Catalog::new(&mut host.world.cx());
     assert_eq!(host.catalog.check_publish(&release("a", "1.0.0")), Err(CommandError::NoPublisher));
+}
+
+/// What became of each release of each batch: its position, or a word.
+fn batches(events: &[CatalogEvent]) -> Vec<(u64, Vec<String>)> {
+    let outcome = |outcome: &BatchOutcome| match outcome {
+        BatchOutcome::Published { position } => position.to_string(),
+        BatchOutcome::Unchanged => "unchanged".into(),
+        BatchOutcome::Refused(error) => error.to_string(),
+    };
+    let batch = |event: &CatalogEvent| {
+        let CatalogEvent::BatchDone { op, outcomes } = event else { return None };
+        Some((op.0, outcomes.iter().map(outcome).collect()))
+    };
+    events.iter().filter_map(batch).collect()
+}
+
+#[test]
+fn a_batch_has_one_head_one_commit_and_one_announcement() {
+    let mut host = Host::new(1);
+    let releases: Vec<_> = (0..5).map(|i| release("a", &alloc::format!("1.{i}.0"))).collect();
+    host.publish_batch(1, releases[..3].to_vec());
+    let signing = host.world.actions();
+    assert_eq!(signing.len(), 4, "three statements and one head");
+    for action in signing.into_iter().rev() {
+        host.perform(action);
+    }
+    assert!(matches!(host.events()[..], [CatalogEvent::Signed { op: OpId(1) }]));
+    let stored = host.world.actions();
+    assert!(matches!(&stored[..], [Action::Store { .. }]) && host.catalog.len() == 0);
+    stored.into_iter().for_each(|action| host.perform(action));
+    let events = host.settle();
+    assert_eq!(admitted(&events), ["a@1.0.0", "a@1.1.0", "a@1.2.0"]);
+    assert_eq!(batches(&events), [(1, vec!["0".into(), "1".into(), "2".into()])]);
+
+    host.publish_batch(2, releases[3..].to_vec());
+    let events = host.settle();
+    assert!(!events.iter().any(|event| matches!(event, CatalogEvent::HeadMoved { .. })));
+    let events = host.advance(Duration::from_secs(5));
+    let [CatalogEvent::HeadMoved { announcement }] = &events[..] else { panic!("{events:?}") };
+    let mut other = Host::new(2);
+    let (verdict, events) = other.hear(announcement.clone());
+    assert_eq!((verdict, behind(&events)), (Verdict::Accept, 1));
+    let record = host.catalog.record(host.id()).unwrap();
+    let (_, statements) = host.catalog.log(host.id(), 0, usize::MAX).unwrap();
+    assert_eq!(other.fetch_with(record, 0, statements).0, Verdict::Accept);
+    assert_eq!(other.catalog.state(host.id()), host.catalog.state(host.id()));
+    assert!(host.advance(Duration::from_secs(60)).is_empty(), "announced once");
+}
+
+#[test]
+fn each_release_of_a_batch_has_its_own_outcome() {
+    let mut host = Host::new(1);
+    host.publish(1, release("a", "1.0.0"));
+    host.settle();
+    let changed = |name: &str| NewRelease { summary: "another".into(), ..release(name, "1.0.0") };
+    let unfit = NewRelease { licence: "x".repeat(129), ..release("c", "1.0.0") };
+    let batch = vec![
+        release("a", "1.0.0"),
+        release("b", "1.0.0"),
+        changed("a"),
+        unfit,
+        release("b", "1.0.0"),
+        changed("b"),
+        release("d", "1.0.0"),
+    ];
+    host.publish_batch(2, batch.clone());
+    let taken = CommandError::AlreadyPublished.to_string();
+    let (unchanged, unfit) = ("unchanged".to_string(), "licence: too long".to_string());
+    let first = vec!["1".into(), taken.clone(), unfit.clone(), unchanged.clone(), taken.clone(), "2".into()];
+    let expected = [vec![unchanged.clone()], first].concat();
+    assert_eq!(batches(&host.settle()), [(2, expected)]);
+    host.publish_batch(3, batch);
+    let again = vec![unchanged.clone(), unchanged.clone(), taken.clone(), unfit, unchanged.clone(), taken, unchanged];
+    assert_eq!(batches(&host.settle()), [(3, again)]);
+    assert_eq!(host.catalog.len(), 3);
+}
+
+#[test]
+fn a_batch_that_cannot_be_kept_leaves_nothing() {
+    let mut host = Host::new(1);
+    let batch = || vec![release("a", "1.0.0"), release("b", "1.0.0")];
+    host.disk_full = true;
+    host.publish_batch(1, batch());
+    let events = host.settle();
+    assert_eq!(outcomes(&events), [(1, Err(OpError::Storage))]);
+    assert!(admitted(&events).is_empty() && host.disk.is_empty());
+    host.disk_full = false;
+    host.publish_batch(2, batch());
+    let Some(Action::Sign { job, .. }) = host.world.out.pop() else { panic!() };
+    host.catalog.handle_signed(&mut host.world.cx(), job, None);
+    assert_eq!(outcomes(&host.settle()), [(2, Err(OpError::Signing))]);
+    host.publish_batch(3, batch());
+    assert_eq!(batches(&host.settle()), [(3, vec!["0".into(), "1".into()])]);
+}
+
+#[test]
+fn a_batch_is_bounded() {
+    let mut host = Host::new(1);
+    for (count, fits) in [(0, false), (1, true), (MAX_BATCH, true), (MAX_BATCH + 1, false)] {
+        assert_eq!(host.catalog.check_batch(count).is_ok(), fits, "{count}");
+    }
+    let release = |i: usize| release("a", &alloc::format!("1.{i}.0"));
+    for op in 0..4096 / MAX_BATCH {
+        assert_eq!(host.catalog.check_batch(MAX_BATCH), Ok(()));
+        host.publish_batch(op as u64, (0..MAX_BATCH).map(|i| release(op * MAX_BATCH + i)).collect());
+    }
+    assert_eq!(host.catalog.check_batch(1), Err(CommandError::Busy));
+    assert_eq!(host.catalog.check_publish(&release(9999)), Err(CommandError::Busy));
+}
+
+#[test]
+fn a_crash_leaves_a_batch_whole_or_nothing_of_it() {
+    for steps in 0..12 {
+        let mut host = Host::new(1);
+        let batch: Vec<_> = (0..4).map(|i| release("a", &alloc::format!("1.{i}.0"))).collect();
+        host.publish_batch(1, batch.clone());
+        for _ in 0..steps {
+            let Some(action) = host.world.out.pop() else { break };
+            host.perform(action);
+        }
+        let told = batches(&host.events()).len();
+        let mut after = host.restarted(host.disk.clone());
+        after.catalog.assert_sound();
+        assert_eq!(after.catalog.len(), if steps >= 6 { 4 } else { 0 });
+        assert_eq!(told * 4, after.catalog.len(), "whatever is told is durable");
+        after.publish_batch(2, batch);
+        after.settle();
+        assert_eq!(after.catalog.len(), 4);
+    }
 }
 
 /// However far a publish had come, what is on disk is either nothing of it or all of it, and the log goes on from there.
@@ -275,7 +405,7 @@ fn the_head_is_renewed_before_it_expires() {
     }
     assert_eq!(rank(&host), first);
     let events = [host.advance(day), host.advance(day)].concat();
-    let [CatalogEvent::Renewed { announcement }] = &events[..] else { panic!() };
+    let [CatalogEvent::HeadMoved { announcement }] = &events[..] else { panic!() };
     assert!(rank(&host) > first);
     let mut other = Host::new(2);
     other.hear(before);
@@ -286,5 +416,5 @@ fn the_head_is_renewed_before_it_expires() {
 
     let mut late = host.restarted(host.disk.clone());
     late.world.advance(40 * day);
-    assert!(matches!(&late.advance(day)[..], [CatalogEvent::Renewed { .. }]));
+    assert!(matches!(&late.advance(day)[..], [CatalogEvent::HeadMoved { .. }]));
 }

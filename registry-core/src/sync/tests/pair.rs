@@ -84,7 +84,8 @@ impl Side {
                     }
                     CatalogEvent::Signed { .. }
                     | CatalogEvent::Announce { .. }
-                    | CatalogEvent::Renewed { .. }
+                    | CatalogEvent::BatchDone { .. }
+                    | CatalogEvent::HeadMoved { .. }
                     | CatalogEvent::PublishFailed { .. } => {}
                 }
             } else if let Some(event) = self.sync.poll_event() {
