@@ -114,7 +114,14 @@ pub fn peers(data: &[u8]) {
                 let request = RequestId(world.out.next_id());
                 model.open.insert(request);
                 let (now, config, out) = (world.now, &world.config, &mut world.out);
-                world.peers.request(now, config, out, peer, request, RegistryMessage::GetSummary.into());
+                world.peers.request(
+                    now,
+                    config,
+                    out,
+                    peer,
+                    request,
+                    RegistryMessage::Compare { ranges: alloc::vec![] }.into(),
+                );
             }
             6 => {
                 let dial = model.dials.pop_first().map_or(DialId(choices.u64()), |(dial, _)| dial);

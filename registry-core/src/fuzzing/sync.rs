@@ -1,5 +1,6 @@
 //! Sync beside an empty catalogue, with peers that claim and answer anything.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use crate::id::{Digest, PublisherId, RequestId, Token};
 use crate::input::RequestError;
 use crate::sync::{Sync, SyncEvent};
 use crate::time::Duration;
-use crate::wire::registry::{PublisherState, RegistryMessage};
+use crate::wire::registry::{Difference, PARTS, PublisherState, Range, RangeDigest, RegistryMessage};
 
 const PEERS: u64 = 6;
 
@@ -72,24 +73,35 @@ fn publisher(choices: &mut Choices<'_>) -> PublisherId {
 
 fn message(choices: &mut Choices<'_>) -> RegistryMessage {
     match choices.below(6) {
-        0 => RegistryMessage::GetSummary,
-        1 => {
-            let fingerprint = |_| Digest([choices.byte() & 1; 32]);
-            RegistryMessage::Summary { fingerprints: (0..16).map(fingerprint).collect() }
+        0 => {
+            let digest = Digest([choices.byte() & 1; 32]);
+            let ranges = (0..choices.below(3)).map(|_| RangeDigest { range: range(choices), digest });
+            RegistryMessage::Compare { ranges: ranges.collect() }
         }
-        2 => {
-            let range = choices.below(20) as u8;
-            RegistryMessage::GetPublishers { range, after: Some(publisher(choices)) }
-        }
-        3 => {
-            let count = choices.below(4);
-            let state = |_| PublisherState { publisher: publisher(choices), length: 1, tip: Digest([0; 32]) };
-            RegistryMessage::Publishers { entries: (0..count).map(state).collect(), more: choices.byte() & 1 == 0 }
+        1..4 => {
+            let ranges = (0..choices.below(4)).map(|_| difference(choices)).collect();
+            RegistryMessage::Differences { ranges }
         }
         4 => RegistryMessage::GetLog { publisher: publisher(choices), from: choices.u64() },
         _ => {
             let entries = (0..choices.below(3)).map(|_| Bytes::from_static(b"entry")).collect();
             RegistryMessage::Log { record: Bytes::from_static(b"record"), from: choices.below(2), entries }
+        }
+    }
+}
+
+fn range(choices: &mut Choices<'_>) -> Range {
+    (0..choices.below(70)).fold(Range::ALL, |range, _| range.part(usize::from(choices.byte() & 1)).unwrap_or(range))
+}
+
+fn difference(choices: &mut Choices<'_>) -> Difference {
+    match choices.below(3) {
+        0 => Difference::None,
+        1 => Difference::Parts(Box::new([(); PARTS].map(|()| Digest([choices.byte() & 1; 32])))),
+        _ => {
+            let count = choices.below(4);
+            let state = |_| PublisherState { publisher: publisher(choices), length: 1, tip: Digest([0; 32]) };
+            Difference::States((0..count).map(state).collect())
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The codecs: whatever decodes, encodes to bytes that decode to the same. Each body tries the input itself, and a good
 //! message edited as the input says, which gets past the first field more often.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,7 +13,7 @@ use crate::id::{BlockId, Codec, Digest, PeerId, PublisherId, TopicName};
 use crate::wire::bitswap::{BitswapMessage, Block, Cid, Presence, Want, WantKind};
 use crate::wire::gossip::{Control, Prune, PubMessage, Rpc, Subscription};
 use crate::wire::kad::{KadKind, KadMessage, KadPeer, Record};
-use crate::wire::registry::{PublisherState, RegistryMessage};
+use crate::wire::registry::{Difference, PARTS, PublisherState, Range, RangeDigest, RegistryMessage};
 use crate::wire::{FrameDecoder, Kind, Message, Protocol, WireError};
 
 /// Kademlia.
@@ -144,14 +145,16 @@ fn bitswap_message() -> BitswapMessage {
     }
 }
 
-fn registry_messages() -> [RegistryMessage; 6] {
+fn registry_messages() -> [RegistryMessage; 4] {
     let digest = Digest([1; 32]);
     let publisher = PublisherId(digest);
+    let range = Range::ALL.part(3).expect("a part");
+    let states = Difference::States(vec![PublisherState { publisher, length: 1, tip: digest }]);
     [
-        RegistryMessage::GetSummary,
-        RegistryMessage::Summary { fingerprints: vec![digest; 2] },
-        RegistryMessage::GetPublishers { range: 1, after: Some(publisher) },
-        RegistryMessage::Publishers { entries: vec![PublisherState { publisher, length: 1, tip: digest }], more: true },
+        RegistryMessage::Compare { ranges: vec![RangeDigest { range, digest }] },
+        RegistryMessage::Differences {
+            ranges: vec![Difference::None, states, Difference::Parts(Box::new([digest; PARTS]))],
+        },
         RegistryMessage::GetLog { publisher, from: 1 },
         RegistryMessage::Log {
             record: Bytes::from_static(b"record"),

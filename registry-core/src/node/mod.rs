@@ -15,7 +15,7 @@
 //! | kad | record seen | catalog |
 //! | gossip | deliver | catalog (the registry's topic), or accept and emit |
 //! | gossip | published | the publish or pubsub command |
-//! | catalog | admitted | search index, sync (fingerprints); emit; the resolves that wait |
+//! | catalog | admitted | search index, sync (digests); emit; the resolves that wait |
 //! | catalog | signed | emit |
 //! | catalog | announce | announcements (record, log), gossip; emit |
 //! | catalog | head moved | announcements (record, log), gossip |
@@ -37,6 +37,7 @@ mod operations;
 mod route;
 mod stats;
 
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -47,7 +48,7 @@ use crate::cx::{Cx, LocalPeer, Outbox};
 use crate::event::Event;
 use crate::exchange::Exchange;
 use crate::gossip::Gossip;
-use crate::id::TopicName;
+use crate::id::{Digest, PublisherId, TopicName};
 use crate::input::{Input, Row};
 use crate::kad::Kad;
 use crate::peers::{PeerView, Peers};
@@ -194,7 +195,7 @@ impl Node {
             Input::Malformed { peer, protocol, error: _ } => self.handle_malformed(peer, protocol),
             Input::SendDropped { peer, class } => self.handle_send_dropped(peer, class),
             Input::Stored { op, result } => self.handle_stored(op, result),
-            Input::Recovered(rows) => rows.into_iter().for_each(|row| self.handle_recovered(row)),
+            Input::Recovered(rows) => self.handle_rows(rows),
             Input::RecoveryDone => self.handle_recovery_done(),
             Input::Verified { job, ok } => self.handle_verified(job, ok),
             Input::Signed { job, signature } => self.handle_signed(job, signature),
@@ -278,10 +279,17 @@ impl Node {
         self.wall.unix + self.now.since(self.wall.now)
     }
 
-    fn handle_recovered(&mut self, row: Row) {
+    fn handle_rows(&mut self, rows: Vec<Row>) {
         if self.ready {
             return;
         }
+        let logs = rows.iter().filter(|row| row.table == Table::Log).filter_map(|row| row.key.first_chunk());
+        let publishers: BTreeSet<_> = logs.map(|id| PublisherId(Digest(*id))).collect();
+        rows.into_iter().for_each(|row| self.handle_recovered(row));
+        publishers.into_iter().for_each(|publisher| self.sync.handle_changed(&self.catalog, publisher));
+    }
+
+    fn handle_recovered(&mut self, row: Row) {
         match row.table {
             Table::Meta => self.gossip.handle_recovered(cx!(self, gossip), row),
             Table::Publisher | Table::Log => self.catalog.handle_recovered(cx!(self, catalog), row),
@@ -301,7 +309,6 @@ impl Node {
         for release in self.catalog.releases() {
             self.index.insert(&release);
         }
-        self.sync.handle_recovery_done();
         self.gossip.subscribe(cx!(self, gossip), self.topic.clone());
         self.announce_all();
         self.out.push(Action::Emit(Event::Ready));

@@ -306,7 +306,7 @@ impl Node {
         match event {
             CatalogEvent::Admitted { kind, release } => {
                 self.index.insert(&release);
-                self.sync.handle_admitted(release.release.publisher);
+                self.sync.handle_changed(&self.catalog, release.release.publisher);
                 self.resolve_waiting(release.release.publisher);
                 self.out.push(Action::Emit(Event::Update { kind, release }));
             }

@@ -1,9 +1,10 @@
 //! What the node can tell about itself without asking anybody.
 
+use crate::id::Digest;
 use crate::node::Node;
 
 /// Counts of what the node holds and does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stats {
     /// Connected peers.
     pub connections: u64,
@@ -13,6 +14,13 @@ pub struct Stats {
     pub releases: u64,
     /// Publishers in the catalogue.
     pub publishers: u64,
+    /// Over the publishers in the catalogue, the lengths of their logs and their last statements: nodes that hold the same
+    /// have the same digest.
+    pub catalogue: Digest,
+    /// Bytes of reconciliation sent since the start: questions, answers and logs.
+    pub sync_sent: u64,
+    /// Bytes of reconciliation received since the start.
+    pub sync_received: u64,
     /// Complete contents in the store.
     pub contents: u64,
     /// Running commands.
@@ -28,7 +36,10 @@ impl Node {
             connections: self.peers.connected().count() as u64,
             routing_table: self.kad.table_len() as u64,
             releases: self.catalog.len() as u64,
-            publishers: self.catalog.states(None).count() as u64,
+            publishers: self.sync.publishers() as u64,
+            catalogue: self.sync.digest(),
+            sync_sent: self.sync.traffic().sent,
+            sync_received: self.sync.traffic().received,
             contents: self.exchange.contents().count() as u64,
             operations: self.operations.len() as u64,
             announcements: self.announcer.backlog() as u64,

@@ -245,7 +245,7 @@ mod tests {
         let mut dialer = Dialer::default();
         assert_eq!((0..1000).filter(|n| dialer.enqueue(PeerIx::new(*n, 1))).count(), MAX_QUEUED);
         let mut room = WaitingRoom::default();
-        let message = || Waiting::Notice(crate::wire::registry::RegistryMessage::GetSummary.into());
+        let message = || Waiting::Notice(crate::wire::registry::RegistryMessage::Compare { ranges: Vec::new() }.into());
         let accepted =
             (0..2000).filter(|n| room.push(Instant::ORIGIN, PeerIx::new(n % 100, 1), message()).is_ok()).count();
         assert_eq!(accepted, MAX_WAITING);

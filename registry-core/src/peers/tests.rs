@@ -16,7 +16,7 @@ use crate::wire::Message;
 use crate::wire::registry::RegistryMessage;
 
 fn question() -> Message {
-    RegistryMessage::GetSummary.into()
+    RegistryMessage::Compare { ranges: Vec::new() }.into()
 }
 
 impl TestWorld {

@@ -29,8 +29,11 @@ const VERDICT_DEADLINE: Duration = Duration::from_secs(60);
 /// A lookup for holders takes at most a minute.
 const HOLDERS_DEADLINE: Duration = Duration::from_secs(90);
 
-/// However willing the sources, a gap ends after this.
+/// However willing the sources, a gap ends after this and the time that what they bring may take.
 const GAP_DEADLINE: Duration = Duration::from_secs(600);
+
+/// What durable statements may take, in bytes a second: a gap, and a round, goes on for as long as it brings more.
+const LEAST_RATE: u64 = 64 * 1024;
 
 /// A log this node has less of than somebody says there is.
 #[derive(Debug)]
@@ -58,7 +61,7 @@ enum State {
     /// A source was asked for the statements from a position on.
     Asked { source: PeerIx, request: RequestId, from: u64 },
     /// The catalogue judges what a source sent.
-    Judging { source: PeerIx, ticket: u64, from: u64 },
+    Judging { source: PeerIx, ticket: u64, from: u64, bytes: u64 },
     /// Holders are looked for.
     Seeking,
 }
@@ -258,16 +261,15 @@ impl Sync {
                 }
                 let ticket = self.next_ticket;
                 self.next_ticket += 1;
-                gap.state = State::Judging { source, ticket, from: asked };
+                let bytes = entries.iter().map(|entry| entry.len() as u64).sum();
+                gap.state = State::Judging { source, ticket, from: asked, bytes };
                 self.timers.set(Timer::Gap(publisher), cx.now + VERDICT_DEADLINE);
                 let (record, entries) = (record.clone(), entries.clone());
                 self.events.push_back(SyncEvent::Entries { ticket, source, record, from: asked, entries });
             }
             RegistryMessage::Log { .. }
-            | RegistryMessage::GetSummary
-            | RegistryMessage::Summary { .. }
-            | RegistryMessage::GetPublishers { .. }
-            | RegistryMessage::Publishers { .. }
+            | RegistryMessage::Compare { .. }
+            | RegistryMessage::Differences { .. }
             | RegistryMessage::GetLog { .. } => self.fail_source(cx, catalog, publisher, Some(FAULT)),
         }
     }
@@ -281,10 +283,15 @@ impl Sync {
     ) {
         self.timers.clear(Timer::Gap(publisher));
         let Some(gap) = self.gaps.get_mut(&publisher) else { return };
-        let State::Judging { source, from, .. } = gap.state else { return };
+        let State::Judging { source, from, bytes, .. } = gap.state else { return };
         match verdict {
             Verdict::Accept if held(catalog, publisher) > from => {
                 gap.state = State::Ready(Some(source));
+                let earned = Duration::from_micros(bytes.saturating_mul(1_000_000) / LEAST_RATE);
+                gap.give_up_at = gap.give_up_at + earned;
+                if let Some(round) = gap.round {
+                    self.prolong_round(round, earned);
+                }
                 self.ignored.forgive((source, publisher));
                 self.proceed(cx, catalog, publisher);
             }

@@ -1,13 +1,19 @@
 //! Reconciliation: whoever was away or joins late ends with the same catalogue.
 //!
-//! A round asks one peer for 16 fingerprints of its catalogue, pages through the ranges that differ, and fetches the log
-//! of each publisher of which the peer claims more. Gaps learnt otherwise (a head heard by gossip or read from the DHT)
-//! are fetched from whoever told, from other connected peers, then from providers of the log. Sync only fetches; the
-//! catalogue judges. Two logs of one length and different tips are a fork: no peer can mend it, so it is left alone.
+//! A round compares digests of ranges of publishers with one peer, smaller and smaller ones where they differ, and
+//! fetches the log of each publisher of which the peer claims more. It only pulls: what this node has more of is found by
+//! the peer's own rounds. Nothing of a round needs to be remembered: whatever ends it, the next one begins with what is
+//! durable by then. Ranges that differ only in what this node does not want of that peer are left out for a while.
+//!
+//! Gaps learnt otherwise (a head heard by gossip or read from the DHT) are fetched from whoever told, from other connected
+//! peers, then from providers of the log. A log is fetched in batches, the next one when the last is durable. Sync only
+//! fetches; the catalogue judges. Two logs of one length and different tips are a fork: no peer can mend it, so it is left
+//! alone.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `serve` | answers peers; fingerprints; how often a peer may ask |
+//! | `tree` | the digests of all ranges |
+//! | `serve` | answers peers; how often a peer may ask |
 //! | `round` | what does this peer have that is missing here? |
 //! | `setbacks` | who is left alone for how long |
 //! | `gap` | fetches one publisher's missing statements, from one source after the other |
@@ -18,6 +24,7 @@ mod serve;
 mod setbacks;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -26,17 +33,18 @@ use bytes::Bytes;
 
 use self::gap::Gap;
 use self::round::Round;
-use self::serve::{Fingerprints, Pace};
+use self::serve::Pace;
 use self::setbacks::Setbacks;
+use self::tree::Tree;
 use crate::catalog::{Catalog, Verdict};
 use crate::collections::DeadlineIndex;
 use crate::cx::Cx;
-use crate::id::{Owner, PeerIx, PublisherId, RequestId};
+use crate::id::{Digest, Owner, PeerIx, PublisherId, RequestId};
 use crate::input::RequestError;
 use crate::peers::Offence;
 use crate::time::{Duration, Instant};
 use crate::wire::Protocol;
-use crate::wire::registry::RegistryMessage;
+use crate::wire::registry::{Range, RegistryMessage};
 
 /// A new peer is asked this soon (jittered), so that its identify and the first lookups go first.
 const FIRST_ROUND_DELAY: Duration = Duration::from_secs(1);
@@ -44,6 +52,12 @@ const FIRST_ROUND_DELAY: Duration = Duration::from_secs(1);
 /// First rounds between two regular ones. In a large network lookups open and close connections all the time; whoever
 /// has just compared with several peers learns next to nothing from the next.
 const MAX_FIRST_ROUNDS: u32 = 8;
+
+/// Peers remembered for not keeping their word.
+const MAX_SHUNNED: usize = 1024;
+
+/// Logs and ranges remembered as not wanted of some peer: those of a thousand refused publishers at eight peers.
+const MAX_LEFT_OUT: usize = 8192;
 
 /// What an honest peer never sends here.
 const FAULT: Offence = Offence::Protocol(Protocol::Registry);
@@ -83,6 +97,13 @@ enum Asker {
     Gap(PublisherId),
 }
 
+/// Bytes of messages, without length prefixes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+}
+
 /// A connected peer that serves the registry protocol.
 #[derive(Debug, Default)]
 struct Partner {
@@ -105,6 +126,8 @@ pub(crate) struct Sync {
     /// Logs the catalogue did not want, by quota or because they are forked; rounds with the peer that sent them leave
     /// them out. Per peer, so that no peer can keep a log from being fetched of others.
     ignored: Setbacks<(PeerIx, PublisherId)>,
+    /// A peer and the digests here and there of a range in which it has nothing that is wanted of it.
+    settled: Setbacks<(PeerIx, Digest, Digest)>,
     /// Peers whose first round waits for its turn, in order.
     due: VecDeque<PeerIx>,
     rounds: BTreeMap<PeerIx, Round>,
@@ -113,8 +136,9 @@ pub(crate) struct Sync {
     queue: VecDeque<PublisherId>,
     requests: BTreeMap<RequestId, Asker>,
     timers: DeadlineIndex<Timer>,
-    fingerprints: Fingerprints,
+    tree: Tree,
     next_ticket: u64,
+    traffic: Traffic,
     events: VecDeque<SyncEvent>,
 }
 
@@ -125,16 +149,18 @@ impl Sync {
             compared: false,
             first_rounds: 0,
             served: BTreeMap::new(),
-            shunned: Setbacks::default(),
-            ignored: Setbacks::default(),
+            shunned: Setbacks::new(MAX_SHUNNED),
+            ignored: Setbacks::new(MAX_LEFT_OUT),
+            settled: Setbacks::new(MAX_LEFT_OUT),
             due: VecDeque::new(),
             rounds: BTreeMap::new(),
             gaps: BTreeMap::new(),
             queue: VecDeque::new(),
             requests: BTreeMap::new(),
             timers: DeadlineIndex::default(),
-            fingerprints: Fingerprints::default(),
+            tree: Tree::default(),
             next_ticket: 0,
+            traffic: Traffic::default(),
             events: VecDeque::new(),
         }
     }
@@ -168,17 +194,32 @@ impl Sync {
         self.compared
     }
 
-    /// The catalogue holds more of this publisher than before.
-    pub(crate) fn handle_admitted(&mut self, publisher: PublisherId) {
-        self.fingerprints.invalidate(publisher);
+    /// The catalogue holds more or less of this publisher than before.
+    pub(crate) fn handle_changed(&mut self, catalog: &Catalog, publisher: PublisherId) {
+        let state = catalog.state(publisher);
+        // Told once for each statement of a commit.
+        if self.tree.get(publisher) != state.as_ref() {
+            self.tree.set(publisher, state);
+        }
     }
 
-    /// The catalogue is read from the store: what was computed of a part of it is void.
-    pub(crate) fn handle_recovery_done(&mut self) {
-        self.fingerprints = Fingerprints::default();
+    /// The same for two nodes when they hold the same logs.
+    pub(crate) fn digest(&self) -> Digest {
+        self.tree.digest(Range::ALL)
+    }
+
+    /// Publishers of whom something is held.
+    pub(crate) fn publishers(&self) -> usize {
+        self.tree.len()
+    }
+
+    /// Bytes of questions and answers so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     pub(crate) fn handle_response(&mut self, cx: &mut Cx<'_>, catalog: &Catalog, id: RequestId, msg: &RegistryMessage) {
+        self.traffic.received += msg.encoded_len() as u64;
         match self.requests.remove(&id) {
             Some(Asker::Round(peer)) => self.handle_round_answer(cx, catalog, peer, msg),
             Some(Asker::Gap(publisher)) => self.handle_gap_answer(cx, catalog, publisher, msg),
@@ -270,6 +311,7 @@ impl Sync {
         if let Some(partner) = self.partners.get_mut(&peer) {
             partner.asked.take(cx.now, &serve::ASKED)?;
         }
+        self.traffic.sent += msg.encoded_len() as u64;
         let id = cx.request(Owner::Sync, peer, msg);
         self.requests.insert(id, asker);
         Ok(id)

@@ -1,25 +1,28 @@
-//! One round with one peer: compare fingerprints, page through what differs, fetch what is missing here.
+//! One round with one peer: compare ranges, smaller ones where they differ, and fetch what is missing here.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::serve::range_of;
+use super::tree::{NOTHING, digest_of_parts};
 use super::{Asker, FAULT, Sync, SyncEvent, Timer};
 use crate::catalog::Catalog;
 use crate::cx::Cx;
-use crate::id::{Digest, PeerIx, PublisherId, RequestId};
+use crate::id::{Digest, PeerIx, RequestId};
 use crate::peers::Offence;
 use crate::time::Duration;
-use crate::wire::registry::{MAX_PUBLISHERS, PublisherState, RANGES, RegistryMessage};
+use crate::wire::registry::{Difference, MAX_RANGES, PARTS, PublisherState, Range, RangeDigest, RegistryMessage};
 
 /// Rounds at once: a second one goes on while the first waits for a slow peer.
 const MAX_ROUNDS: usize = 2;
 
-/// A round ends after this, done or not; a later one goes on where it stopped.
+/// A round ends after this and the time that what it brings may take, done or not; a later one goes on where it stopped.
 const ROUND_DEADLINE: Duration = Duration::from_secs(120);
 
-/// Pages of publishers asked for in one round: half a million publishers.
-const MAX_PAGES: u32 = 128;
+/// Questions in one round: a catalogue of 100,000 publishers in which a tenth differs takes some 250.
+const MAX_QUESTIONS: u32 = 512;
+
+/// More publishers whose ids begin with the same 64 bits than are listed: nobody has found them.
+const MAX_DEPTH: u8 = 16;
 
 /// Logs fetched at once in one round.
 const MAX_OPEN: u32 = 4;
@@ -28,20 +31,39 @@ const MAX_OPEN: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Round {
     request: Option<RequestId>,
-    stage: Stage,
-    pages: u32,
-    /// What the peer claims to have more of, of the last page; at most `MAX_PUBLISHERS`.
+    questions: u32,
+    /// Ranges to be compared, the next one last. Depth first, so that few wait: at most 15 of each depth and range asked.
+    ranges: Vec<Compared>,
+    /// Those of the question under way.
+    asked: Vec<Asked>,
+    /// What the peer claims to have more of, of the last answer; at most `MAX_STATES`.
     wanted: VecDeque<PublisherState>,
     /// Gaps being fetched for this round.
     pub(super) open: u32,
+    /// Something that it brought is durable.
+    pub(super) fruitful: bool,
 }
 
-#[derive(Debug)]
-enum Stage {
-    /// The summary is asked for, or not yet.
-    Summary,
-    /// Ranges that differ, and where to go on in the first of them.
-    Pages { ranges: VecDeque<u8>, after: Option<PublisherId> },
+/// A range that may differ, and the peer's digest of it, where that is known.
+#[derive(Clone, Copy, Debug)]
+struct Compared {
+    range: Range,
+    theirs: Option<Digest>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    compared: Compared,
+    /// The digest here when the peer was asked.
+    ours: Digest,
+}
+
+#[cfg(test)]
+impl Round {
+    /// Ranges to be compared.
+    pub(super) fn waiting(&self) -> usize {
+        self.ranges.len() + self.asked.len()
+    }
 }
 
 impl Sync {
@@ -77,10 +99,26 @@ impl Sync {
     }
 
     fn start_round(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
-        let round = Round { request: None, stage: Stage::Summary, pages: 0, wanted: VecDeque::new(), open: 0 };
+        let round = Round {
+            request: None,
+            questions: 0,
+            ranges: alloc::vec![Compared { range: Range::ALL, theirs: None }],
+            asked: Vec::new(),
+            wanted: VecDeque::new(),
+            open: 0,
+            fruitful: false,
+        };
         self.timers.clear(Timer::Due(peer));
         self.timers.set(Timer::Round(peer), cx.now + ROUND_DEADLINE);
         self.rounds.insert(peer, round);
+    }
+
+    /// What the round brought is durable.
+    pub(super) fn prolong_round(&mut self, peer: PeerIx, by: Duration) {
+        if let (Some(round), Some(at)) = (self.rounds.get_mut(&peer), self.timers.get(Timer::Round(peer))) {
+            round.fruitful = true;
+            self.timers.set(Timer::Round(peer), at + by);
+        }
     }
 
     pub(super) fn end_round(&mut self, peer: PeerIx) {
@@ -118,61 +156,82 @@ impl Sync {
         self.timers.clear(Timer::Step(peer));
         let Some(round) = self.rounds.get_mut(&peer) else { return };
         round.request = None;
-        let sound = match (&round.stage, msg) {
-            (Stage::Summary, RegistryMessage::Summary { fingerprints }) => {
-                self.handle_summary(catalog, peer, fingerprints)
-            }
-            (Stage::Pages { .. }, RegistryMessage::Publishers { entries, more }) => {
-                self.handle_page(catalog, peer, entries, *more)
-            }
-            (
-                Stage::Summary | Stage::Pages { .. },
-                RegistryMessage::Summary { .. }
-                | RegistryMessage::Publishers { .. }
-                | RegistryMessage::GetSummary
-                | RegistryMessage::GetPublishers { .. }
-                | RegistryMessage::GetLog { .. }
-                | RegistryMessage::Log { .. },
-            ) => false,
+        let sound = match msg {
+            RegistryMessage::Differences { ranges } => self.handle_differences(cx, catalog, peer, ranges),
+            RegistryMessage::Compare { .. } | RegistryMessage::GetLog { .. } | RegistryMessage::Log { .. } => false,
         };
         if !sound {
             self.fail_round(cx, peer, Some(FAULT));
         }
     }
 
-    fn handle_summary(&mut self, catalog: &Catalog, peer: PeerIx, theirs: &[Digest]) -> bool {
-        let ours = self.fingerprints.all(catalog);
-        let ranges = (0..RANGES).zip(ours.iter().zip(theirs)).filter(|(_, (a, b))| a != b).map(|(range, _)| range);
-        if let Some(round) = self.rounds.get_mut(&peer) {
-            round.stage = Stage::Pages { ranges: ranges.collect(), after: None };
+    /// Notes what the peer claims to have more of, and which parts differ. False when it is no answer to the question.
+    fn handle_differences(&mut self, cx: &Cx<'_>, catalog: &Catalog, peer: PeerIx, answers: &[Difference]) -> bool {
+        let Some(round) = self.rounds.get_mut(&peer) else { return false };
+        let mut asked = core::mem::take(&mut round.asked);
+        if answers.is_empty() || answers.len() > asked.len() {
+            return false;
         }
-        theirs.len() == ours.len()
+        let unanswered = asked.split_off(answers.len());
+        round.ranges.extend(unanswered.iter().map(|asked| asked.compared));
+        let pairs = asked.iter().zip(answers);
+        pairs.rev().all(|(asked, answer)| self.handle_difference(cx, catalog, peer, asked, answer))
     }
 
-    /// Notes what the peer claims to have more of. False when the page is not in order, not of the range, or endless.
-    fn handle_page(&mut self, catalog: &Catalog, peer: PeerIx, entries: &[PublisherState], more: bool) -> bool {
-        let Some(Round { stage: Stage::Pages { ranges, after }, wanted, .. }) = self.rounds.get_mut(&peer) else {
-            return false;
-        };
-        let Some(range) = ranges.front().copied() else { return false };
-        let mut last = *after;
-        for state in entries {
-            if range_of(state.publisher) != range || last.is_some_and(|last| last >= state.publisher) {
-                return false;
+    fn handle_difference(
+        &mut self,
+        cx: &Cx<'_>,
+        catalog: &Catalog,
+        peer: PeerIx,
+        asked: &Asked,
+        answer: &Difference,
+    ) -> bool {
+        let Asked { compared: Compared { range, theirs }, ours } = *asked;
+        let (theirs, nothing_to_do) = match answer {
+            Difference::None => return true,
+            Difference::States(states) => {
+                let in_range = states.iter().all(|state| range.contains(state.publisher));
+                if !in_range || !states.is_sorted_by(|a, b| a.publisher < b.publisher) {
+                    return false;
+                }
+                let wanted = states.iter().filter(|state| self.is_wanted(cx, catalog, peer, state));
+                let wanted: Vec<_> = wanted.copied().collect();
+                let done = wanted.is_empty();
+                if let Some(round) = self.rounds.get_mut(&peer) {
+                    round.wanted.extend(wanted);
+                }
+                (theirs, done)
             }
-            last = Some(state.publisher);
-        }
-        if entries.len() > MAX_PUBLISHERS || (more && entries.is_empty()) {
-            return false;
-        }
-        let held = |publisher| catalog.state(publisher).map_or(0, |state| state.length);
-        wanted.extend(entries.iter().filter(|state| state.length > held(state.publisher)));
-        *after = last;
-        if !more {
-            ranges.pop_front();
-            *after = None;
+            Difference::Parts(_) if range.depth() >= MAX_DEPTH => return false,
+            Difference::Parts(parts) => {
+                let theirs = digest_of_parts(parts);
+                if self.settled.is_active(cx.now, (peer, ours, theirs)) {
+                    return true;
+                }
+                let differing = (0..PARTS).zip(parts.iter()).filter_map(|(part, theirs)| {
+                    let range = range.part(part)?;
+                    let ours = self.tree.digest(range);
+                    let settled = self.settled.is_active(cx.now, (peer, ours, *theirs));
+                    let differs = ours != *theirs && *theirs != NOTHING && !settled;
+                    differs.then_some(Compared { range, theirs: Some(*theirs) })
+                });
+                let differing: Vec<_> = differing.collect();
+                let done = differing.is_empty();
+                if let Some(round) = self.rounds.get_mut(&peer) {
+                    round.ranges.extend(differing.into_iter().rev());
+                }
+                (Some(theirs), done)
+            }
+        };
+        if let Some(theirs) = theirs.filter(|_| nothing_to_do) {
+            self.settled.note(cx.now, (peer, ours, theirs));
         }
         true
+    }
+
+    fn is_wanted(&self, cx: &Cx<'_>, catalog: &Catalog, peer: PeerIx, state: &PublisherState) -> bool {
+        let held = catalog.state(state.publisher).map_or(0, |held| held.length);
+        state.length > held && !self.ignored.is_active(cx.now, (peer, state.publisher))
     }
 
     /// Starts fetching what is wanted; asks for the next page when nothing is; ends the round when all is done.
@@ -190,23 +249,36 @@ impl Sync {
         if round.request.is_some() || self.timers.get(Timer::Step(peer)).is_some() {
             return;
         }
-        let question = match &round.stage {
-            Stage::Summary => Some(RegistryMessage::GetSummary),
-            Stage::Pages { ranges, after } if round.pages < MAX_PAGES => {
-                ranges.front().map(|range| RegistryMessage::GetPublishers { range: *range, after: *after })
-            }
-            Stage::Pages { .. } => None,
-        };
-        match question {
+        match self.next_question(cx, peer) {
             Some(question) => self.ask_step(cx, peer, question),
-            None if round.open == 0 => {
-                self.end_round(peer);
-                self.shunned.forgive(peer);
-                if !core::mem::replace(&mut self.compared, true) {
-                    self.events.push_back(SyncEvent::Compared);
-                }
+            None => self.finish_round(cx, peer),
+        }
+    }
+
+    /// Compares the next ranges that still differ; `None` when all are compared, or enough for one round.
+    fn next_question(&mut self, cx: &Cx<'_>, peer: PeerIx) -> Option<RegistryMessage> {
+        let round = self.rounds.get_mut(&peer).filter(|round| round.questions < MAX_QUESTIONS)?;
+        while round.asked.len() < MAX_RANGES {
+            let Some(compared) = round.ranges.pop() else { break };
+            let ours = self.tree.digest(compared.range);
+            let settled = |theirs| theirs == ours || self.settled.is_active(cx.now, (peer, ours, theirs));
+            if !compared.theirs.is_some_and(settled) {
+                round.asked.push(Asked { compared, ours });
             }
-            None => {}
+        }
+        let ranges = round.asked.iter().map(|asked| RangeDigest { range: asked.compared.range, digest: asked.ours });
+        (!round.asked.is_empty()).then(|| RegistryMessage::Compare { ranges: ranges.collect() })
+    }
+
+    fn finish_round(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
+        let Some(round) = self.rounds.get(&peer).filter(|round| round.open == 0) else { return };
+        if !round.ranges.is_empty() && !round.fruitful {
+            return self.fail_round(cx, peer, None);
+        }
+        self.end_round(peer);
+        self.shunned.forgive(peer);
+        if !core::mem::replace(&mut self.compared, true) {
+            self.events.push_back(SyncEvent::Compared);
         }
     }
 
@@ -216,11 +288,14 @@ impl Sync {
         match asked {
             Ok(request) => {
                 round.request = Some(request);
-                round.pages += 1;
+                round.questions += 1;
                 self.timers
                     .set(Timer::Step(peer), cx.now + cx.config.sync.request_timeout.max(Duration::from_millis(1)));
             }
-            Err(at) => self.timers.set(Timer::Step(peer), at),
+            Err(at) => {
+                round.ranges.extend(round.asked.drain(..).map(|asked| asked.compared).rev());
+                self.timers.set(Timer::Step(peer), at);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who or what is left alone for a while, longer each time.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::time::{Duration, Instant};
 
@@ -8,22 +8,22 @@ use crate::time::{Duration, Instant};
 const FIRST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Kept per list; beyond that the one that ends first is forgotten.
-const MAX_KEPT: usize = 1024;
-
-/// At most `MAX_KEPT` keys, each with the end of its setback and how many it has had.
+/// Some keys, each with the end of its setback and how many it has had. Beyond `capacity` the one that ends first is
+/// forgotten.
 #[derive(Debug)]
-pub(super) struct Setbacks<K>(BTreeMap<K, (Instant, u32)>);
-
-impl<K> Default for Setbacks<K> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
+pub(super) struct Setbacks<K> {
+    kept: BTreeMap<K, (Instant, u32)>,
+    by_end: BTreeSet<(Instant, K)>,
+    capacity: usize,
 }
 
 impl<K: Copy + Ord> Setbacks<K> {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { kept: BTreeMap::new(), by_end: BTreeSet::new(), capacity }
+    }
+
     pub(super) fn is_active(&self, now: Instant, key: K) -> bool {
-        self.0.get(&key).is_some_and(|(until, _)| *until > now)
+        self.kept.get(&key).is_some_and(|(until, _)| *until > now)
     }
 
     /// Begins a setback; one that lasts already stays as it is.
@@ -31,18 +31,22 @@ impl<K: Copy + Ord> Setbacks<K> {
         if self.is_active(now, key) {
             return;
         }
-        let (until, times) = self.0.entry(key).or_insert((now, 0));
+        let (until, times) = self.kept.entry(key).or_insert((now, 0));
+        self.by_end.remove(&(*until, key));
         *until = now + FIRST.saturating_mul(1 << (*times).min(6)).min(LONGEST);
         *times = times.saturating_add(1);
-        if self.0.len() > MAX_KEPT
-            && let Some(first) = self.0.iter().map(|(key, (until, _))| (*until, *key)).min()
+        self.by_end.insert((*until, key));
+        if self.kept.len() > self.capacity
+            && let Some((_, first)) = self.by_end.pop_first()
         {
-            self.0.remove(&first.1);
+            self.kept.remove(&first);
         }
     }
 
     pub(super) fn forgive(&mut self, key: K) {
-        self.0.remove(&key);
+        if let Some((until, _)) = self.kept.remove(&key) {
+            self.by_end.remove(&(until, key));
+        }
     }
 }
 
@@ -52,7 +56,7 @@ mod tests {
 
     #[test]
     fn setbacks_double_up_to_an_hour_and_stay_bounded() {
-        let mut setbacks = Setbacks::default();
+        let mut setbacks = Setbacks::new(1024);
         let mut now = Instant::ORIGIN;
         let mut lengths = alloc::vec![];
         for _ in 0..9 {
@@ -69,7 +73,7 @@ mod tests {
         assert!(!setbacks.is_active(now + FIRST, 7));
         setbacks.forgive(7);
         (0..2000).for_each(|key| setbacks.note(now + Duration::from_secs(key), key));
-        assert_eq!(setbacks.0.len(), MAX_KEPT);
-        assert!(!setbacks.0.contains_key(&0) && setbacks.0.contains_key(&1999));
+        assert_eq!((setbacks.kept.len(), setbacks.by_end.len()), (1024, 1024));
+        assert!(!setbacks.kept.contains_key(&0) && setbacks.kept.contains_key(&1999));
     }
 }

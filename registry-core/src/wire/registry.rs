@@ -1,5 +1,7 @@
 //! `/wharf/registry/1`: request and response, DAG-CBOR bodies.
 
+mod range;
+
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -9,15 +11,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::catalog::cbor::List;
 use crate::catalog::record;
-use crate::id::{Digest, PublisherId};
+use crate::id::PublisherId;
 use crate::wire::WireError;
+
+pub(crate) use range::{Difference, PARTS, PublisherState, Range, RangeDigest};
 
 /// Leaves room for a useful batch of 16 KiB statements.
 pub(crate) const MAX_FRAME: usize = 1024 * 1024;
-/// Ranges a summary divides the publishers into: one for each value of the first four bits of their ids.
-pub(crate) const RANGES: u8 = 16;
-/// Publishers in one answer: 80 bytes each, two thirds of a frame.
-pub(crate) const MAX_PUBLISHERS: usize = 8192;
+/// Ranges compared in one question: a few KiB, answered by at most 33 KiB of digests or [`MAX_STATES`] states.
+pub(crate) const MAX_RANGES: usize = 64;
+/// States listed for one range: more are split first.
+pub(crate) const MAX_LISTED: usize = 1024;
+/// States in one answer: 80 bytes each, two thirds of a frame.
+pub(crate) const MAX_STATES: usize = 8192;
 /// Statements in one answer: small ones of 256 bytes fill a frame.
 pub(crate) const MAX_STATEMENTS: usize = 4096;
 /// An encoded envelope: a body of 16 KiB, and its signatures.
@@ -26,36 +32,22 @@ pub(crate) const MAX_HEAD_RECORD: usize = record::MAX_RECORD;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum RegistryMessage {
-    /// What does your catalogue hold? Answered by `Summary`.
-    GetSummary,
-    /// One fingerprint per range of publisher ids (see [`RANGES`]), over (publisher, length, tip).
-    Summary { fingerprints: Vec<Digest> },
-    /// The publishers of one range, after a given one. Answered by `Publishers`.
-    GetPublishers { range: u8, after: Option<PublisherId> },
-    /// In ascending order of id.
-    Publishers { entries: Vec<PublisherState>, more: bool },
+    /// Is this what your catalogue holds in these ranges? Answered by `Differences`.
+    Compare { ranges: Vec<RangeDigest> },
+    /// One for each range, in the order of the question; of the last ones of a long question, none.
+    Differences { ranges: Vec<Difference> },
     /// Statements `from..` of a publisher's log, as many as fit. Answered by `Log`.
     GetLog { publisher: PublisherId, from: u64 },
     /// The publisher's head record (inception and signed head) and a run of encoded envelopes. Empty: not known.
     Log { record: Bytes, from: u64, entries: Vec<Bytes> },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(from = "(PublisherId, u64, Digest)", into = "(PublisherId, u64, Digest)")]
-pub(crate) struct PublisherState {
-    pub(crate) publisher: PublisherId,
-    pub(crate) length: u64,
-    pub(crate) tip: Digest,
-}
-
 /// First element of every message: an array of this number and the message's fields.
 mod tag {
-    pub(super) const GET_SUMMARY: u8 = 0;
-    pub(super) const SUMMARY: u8 = 1;
-    pub(super) const GET_PUBLISHERS: u8 = 2;
-    pub(super) const PUBLISHERS: u8 = 3;
-    pub(super) const GET_LOG: u8 = 4;
-    pub(super) const LOG: u8 = 5;
+    pub(super) const COMPARE: u8 = 0;
+    pub(super) const DIFFERENCES: u8 = 1;
+    pub(super) const GET_LOG: u8 = 2;
+    pub(super) const LOG: u8 = 3;
 }
 
 impl RegistryMessage {
@@ -80,10 +72,8 @@ impl RegistryMessage {
 impl Serialize for RegistryMessage {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::GetSummary => (tag::GET_SUMMARY,).serialize(to),
-            Self::Summary { fingerprints } => (tag::SUMMARY, fingerprints).serialize(to),
-            Self::GetPublishers { range, after } => (tag::GET_PUBLISHERS, range, after).serialize(to),
-            Self::Publishers { entries, more } => (tag::PUBLISHERS, entries, more).serialize(to),
+            Self::Compare { ranges } => (tag::COMPARE, ranges).serialize(to),
+            Self::Differences { ranges } => (tag::DIFFERENCES, ranges).serialize(to),
             Self::GetLog { publisher, from } => (tag::GET_LOG, publisher, from).serialize(to),
             Self::Log { record, from, entries } => {
                 let entries: Vec<_> = entries.iter().map(|entry| serde_bytes::Bytes::new(entry)).collect();
@@ -110,21 +100,15 @@ impl<'de> Visitor<'de> for MessageVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<RegistryMessage, A::Error> {
         Ok(match next(&mut seq)? {
-            tag::GET_SUMMARY => RegistryMessage::GetSummary,
-            tag::SUMMARY => {
-                RegistryMessage::Summary { fingerprints: next::<_, List<_, { RANGES as usize }>>(&mut seq)?.0 }
-            }
-            tag::GET_PUBLISHERS => {
-                let range = next(&mut seq)?;
-                if range >= RANGES {
-                    return Err(A::Error::custom("no such range"));
+            tag::COMPARE => RegistryMessage::Compare { ranges: next::<_, List<_, MAX_RANGES>>(&mut seq)?.0 },
+            tag::DIFFERENCES => {
+                let ranges: Vec<Difference> = next::<_, List<_, MAX_RANGES>>(&mut seq)?.0;
+                let states = |range: &Difference| if let Difference::States(states) = range { states.len() } else { 0 };
+                if ranges.iter().map(states).sum::<usize>() > MAX_STATES {
+                    return Err(A::Error::custom("too many states"));
                 }
-                RegistryMessage::GetPublishers { range, after: next(&mut seq)? }
+                RegistryMessage::Differences { ranges }
             }
-            tag::PUBLISHERS => RegistryMessage::Publishers {
-                entries: next::<_, List<_, MAX_PUBLISHERS>>(&mut seq)?.0,
-                more: next(&mut seq)?,
-            },
             tag::GET_LOG => RegistryMessage::GetLog { publisher: next(&mut seq)?, from: next(&mut seq)? },
             tag::LOG => {
                 let (record, from) = (next(&mut seq)?, next(&mut seq)?);
@@ -150,16 +134,4 @@ fn own<E: Error>(bytes: &serde_bytes::Bytes, max: usize) -> Result<Bytes, E> {
         return Err(E::custom("byte string too long"));
     }
     Ok(Bytes::copy_from_slice(bytes))
-}
-
-impl From<(PublisherId, u64, Digest)> for PublisherState {
-    fn from((publisher, length, tip): (PublisherId, u64, Digest)) -> Self {
-        Self { publisher, length, tip }
-    }
-}
-
-impl From<PublisherState> for (PublisherId, u64, Digest) {
-    fn from(state: PublisherState) -> Self {
-        (state.publisher, state.length, state.tip)
-    }
 }

@@ -207,7 +207,7 @@ pub(crate) fn block(data: &[u8]) -> Message {
     Message::decode(Protocol::Bitswap, field(0x1a, &payload).into()).unwrap()
 }
 
-/// `GetSummary`: an array of one tag.
-pub(crate) fn get_summary() -> Message {
-    Message::decode(Protocol::Registry, Bytes::from_static(&[0x81, 0])).unwrap()
+/// `Compare` without ranges: an array of a tag and an empty list.
+pub(crate) fn compare_nothing() -> Message {
+    Message::decode(Protocol::Registry, Bytes::from_static(&[0x82, 0, 0x80])).unwrap()
 }

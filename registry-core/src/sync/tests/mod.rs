@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::fuzzing::TestWorld;
 use crate::id::{Digest, PeerId, Token};
 use crate::wire::Kind;
-use crate::wire::registry::{PublisherState, RANGES};
+use crate::wire::registry::{Difference, PARTS, PublisherState, RangeDigest};
 
 /// A node's sync and catalogue in their surroundings.
 struct Bench {
@@ -93,16 +93,10 @@ impl Bench {
         core::iter::from_fn(|| self.sync.poll_event()).collect()
     }
 
-    /// A peer whose summary differs in the first range; returns the question for its publishers.
-    fn differing(&mut self, n: u64) -> (PeerIx, RequestId) {
+    /// A peer that is asked for its first comparison.
+    fn compared(&mut self, n: u64) -> (PeerIx, RequestId) {
         let peer = self.connect(n);
-        let [(id, _, RegistryMessage::GetSummary)] = self.wake()[..] else { panic!("no summary asked") };
-        let mut fingerprints = self.sync.fingerprints.all(&self.catalog);
-        fingerprints[0] = Digest([1; 32]);
-        self.answer(id, RegistryMessage::Summary { fingerprints });
-        let [(id, _, RegistryMessage::GetPublishers { range: 0, after: None })] = self.asked()[..] else {
-            panic!("no publishers asked")
-        };
+        let [(id, _, RegistryMessage::Compare { .. })] = self.wake()[..] else { panic!("nothing compared") };
         (peer, id)
     }
 }
@@ -128,7 +122,20 @@ fn claim(n: u8, length: u64) -> PublisherState {
 }
 
 fn page(entries: Vec<PublisherState>) -> RegistryMessage {
-    RegistryMessage::Publishers { entries, more: false }
+    RegistryMessage::Differences { ranges: vec![Difference::States(entries)] }
+}
+
+fn differences(ranges: Vec<Difference>) -> RegistryMessage {
+    RegistryMessage::Differences { ranges }
+}
+
+fn same() -> RegistryMessage {
+    differences(vec![Difference::None])
+}
+
+fn compare(ranges: &[(Range, Digest)]) -> RegistryMessage {
+    let ranges = ranges.iter().map(|(range, digest)| RangeDigest { range: *range, digest: *digest });
+    RegistryMessage::Compare { ranges: ranges.collect() }
 }
 
 fn log(from: u64, entries: &[&'static [u8]]) -> RegistryMessage {
@@ -140,14 +147,14 @@ fn log(from: u64, entries: &[&'static [u8]]) -> RegistryMessage {
 fn equal_catalogues_cost_one_question() {
     let mut bench = Bench::new();
     bench.connect(1);
-    let [(id, _, RegistryMessage::GetSummary)] = bench.wake()[..] else { panic!("no summary asked") };
-    let fingerprints = bench.sync.fingerprints.all(&bench.catalog);
-    bench.answer(id, RegistryMessage::Summary { fingerprints });
+    let asked = bench.wake();
+    assert_eq!(asked[0].2, compare(&[(Range::ALL, tree::NOTHING)]));
+    bench.answer(asked[0].0, same());
     assert!(bench.asked().is_empty());
     assert!(bench.sync.rounds.is_empty());
     let next = bench.sync.next_deadline().unwrap();
     assert!(next.since(bench.world.now) <= bench.world.config.sync.interval * 3 / 2);
-    let [(_, _, RegistryMessage::GetSummary)] = bench.wake()[..] else { panic!("no further round") };
+    let [(_, _, RegistryMessage::Compare { .. })] = bench.wake()[..] else { panic!("no further round") };
 }
 
 #[test]
@@ -164,8 +171,7 @@ fn of_many_new_peers_a_few_are_asked_one_after_the_other_without_polling() {
         wakes += 1;
         while let Some((id, ..)) = open.pop() {
             questions += 1;
-            let fingerprints = bench.sync.fingerprints.all(&bench.catalog);
-            bench.answer(id, RegistryMessage::Summary { fingerprints });
+            bench.answer(id, same());
             open.extend(bench.asked());
         }
     }
@@ -185,7 +191,7 @@ fn without_partners_nothing_wakes() {
 #[test]
 fn what_a_peer_has_more_of_is_fetched_a_few_at_a_time_and_judged() {
     let mut bench = Bench::new();
-    let (peer, id) = bench.differing(1);
+    let (peer, id) = bench.compared(1);
     bench.answer(id, page((0..10).map(|n| claim(n, 3)).collect()));
     let asked = bench.asked();
     assert_eq!(asked.len(), 4);
@@ -206,24 +212,20 @@ fn what_a_peer_has_more_of_is_fetched_a_few_at_a_time_and_judged() {
 #[test]
 fn an_ignored_log_is_not_fetched_again_in_the_next_round_with_that_peer() {
     let mut bench = Bench::new();
-    let (liar, id) = bench.differing(1);
+    let (liar, id) = bench.compared(1);
     bench.answer(id, page(vec![claim(0, 3)]));
     let fetch = bench.asked()[0].0;
     bench.answer(fetch, log(0, &[b"one"]));
     let [SyncEvent::Entries { ticket, .. }] = bench.events()[..] else { panic!("nothing to judge") };
     bench.sync.handle_judged(&mut bench.world.cx(), &bench.catalog, ticket, Verdict::Ignore);
     assert!(bench.sync.rounds.is_empty());
-    let [(id, _, RegistryMessage::GetSummary)] = bench.wake()[..] else { panic!("no further round") };
-    let mut fingerprints = bench.sync.fingerprints.all(&bench.catalog);
-    fingerprints[0] = Digest([1; 32]);
-    bench.answer(id, RegistryMessage::Summary { fingerprints });
-    let page_asked = bench.asked()[0].0;
-    bench.answer(page_asked, page(vec![claim(0, 3)]));
+    let [(id, _, RegistryMessage::Compare { .. })] = bench.wake()[..] else { panic!("no further round") };
+    bench.answer(id, page(vec![claim(0, 3)]));
     assert!(bench.asked().is_empty());
 
     // What it sent says nothing of what others have.
     bench.sync.handle_peer_down(&mut bench.world.cx(), liar);
-    let (_, id) = bench.differing(2);
+    let (_, id) = bench.compared(2);
     bench.answer(id, page(vec![claim(0, 3)]));
     assert_eq!(bench.asked()[0].2, RegistryMessage::GetLog { publisher: publisher(0), from: 0 });
 }
@@ -236,7 +238,7 @@ fn a_flood_of_heads_leaves_room_for_rounds_and_for_what_they_find() {
     }
     bench.catch_up(publisher(7), 3, None);
     assert!(bench.sync.has_gap_room());
-    let (peer, id) = bench.differing(1);
+    let (peer, id) = bench.compared(1);
     bench.answer(id, page(vec![claim(7, 3), claim(8, 3)]));
     let asked: Vec<_> = bench.asked().into_iter().map(|(_, from, msg)| (from, msg)).collect();
     let peer = bench.world.peers.id(peer).unwrap();
@@ -271,7 +273,7 @@ fn what_the_application_waits_for_goes_before_a_flood_of_heads() {
 #[test]
 fn a_length_that_was_only_claimed_does_not_fail_a_catch_up() {
     let mut bench = Bench::new();
-    let (_, id) = bench.differing(1);
+    let (_, id) = bench.compared(1);
     bench.answer(id, page(vec![claim(1, u64::MAX)]));
     assert_eq!(bench.sync.gaps[&publisher(1)].wanted(), u64::MAX);
     bench.catch_up(publisher(1), 2, None);
@@ -284,7 +286,7 @@ fn a_length_that_was_only_claimed_does_not_fail_a_catch_up() {
 #[test]
 fn a_rejected_run_ends_the_round_with_its_source() {
     let mut bench = Bench::new();
-    let (_, id) = bench.differing(1);
+    let (_, id) = bench.compared(1);
     bench.answer(id, page(vec![claim(0, 3), claim(1, 3)]));
     let fetch = bench.asked()[0].0;
     bench.answer(fetch, log(0, &[b"forged"]));
@@ -361,19 +363,14 @@ fn attack_03_a_peer_that_never_answers_ends_its_round_by_the_deadline() {
     let [(id, ..)] = bench.wake()[..] else { panic!("nothing asked") };
     bench.wake();
     assert!(bench.sync.rounds.is_empty() && bench.sync.requests.is_empty());
-    bench.answer(id, RegistryMessage::Summary { fingerprints: vec![] });
+    bench.answer(id, same());
     let (asked, _, charged) = bench.actions();
     assert!(asked.is_empty() && charged.is_empty(), "too late is ignored");
 }
 
 #[test]
 fn attack_10_an_answer_of_the_wrong_kind_is_charged_once() {
-    for wrong in [
-        RegistryMessage::GetSummary,
-        page(vec![]),
-        log(0, &[b"x"]),
-        RegistryMessage::Summary { fingerprints: vec![Digest([0; 32]); 3] },
-    ] {
+    for wrong in [compare(&[]), log(0, &[b"x"]), differences(vec![]), differences(vec![Difference::None; 2])] {
         let mut bench = Bench::new();
         bench.connect(1);
         let [(id, ..)] = bench.wake()[..] else { panic!("nothing asked") };
@@ -385,25 +382,79 @@ fn attack_10_an_answer_of_the_wrong_kind_is_charged_once() {
 }
 
 #[test]
-fn attack_10_pages_out_of_order_of_another_range_or_without_end_are_charged() {
-    let mut other_range = claim(1, 1);
-    other_range.publisher.0.0[0] = 0xF0;
-    for entries in [vec![claim(2, 1), claim(1, 1)], vec![claim(1, 1), claim(1, 1)], vec![other_range]] {
+fn attack_10_states_out_of_order_or_of_another_range_are_charged() {
+    let mut bench = Bench::new();
+    let (_, id) = bench.compared(1);
+    let mut parts = [tree::NOTHING; PARTS];
+    parts[0] = Digest([1; 32]);
+    bench.answer(id, differences(vec![Difference::Parts(parts.into())]));
+    let part = Range::ALL.part(0).unwrap();
+    let asked = bench.asked();
+    assert_eq!(asked[0].2, compare(&[(part, tree::NOTHING)]));
+    let mut elsewhere = claim(1, 1);
+    elsewhere.publisher.0.0[0] = 0xF0;
+    bench.answer(asked[0].0, page(vec![elsewhere]));
+    assert_eq!(bench.actions().2.len(), 1);
+    for states in [vec![claim(2, 1), claim(1, 1)], vec![claim(1, 1), claim(1, 1)]] {
         let mut bench = Bench::new();
-        let (_, id) = bench.differing(1);
-        bench.answer(id, page(entries));
+        let (_, id) = bench.compared(1);
+        bench.answer(id, page(states));
         assert_eq!(bench.actions().2.len(), 1);
     }
+}
+
+#[test]
+fn attack_15_ranges_without_end_are_charged() {
     let mut bench = Bench::new();
-    let (_, id) = bench.differing(1);
-    bench.answer(id, RegistryMessage::Publishers { entries: vec![], more: true });
-    assert_eq!(bench.actions().2.len(), 1);
+    let (_, id) = bench.compared(1);
+    let mut asked = vec![(id, 1)];
+    let mut questions = 0;
+    let charged = loop {
+        let (id, ranges) = asked.pop().expect("a question or a charge");
+        questions += 1;
+        let parts: [_; PARTS] = core::array::from_fn(|part| Digest::of(&[questions as u8, part as u8]));
+        bench.answer(id, differences(vec![Difference::Parts(parts.into()); ranges]));
+        let (requests, _, charged) = bench.actions();
+        assert!(bench.sync.rounds.values().all(|round| round.waiting() <= 16 * 15 * 64));
+        if !charged.is_empty() {
+            break charged;
+        }
+        let ranges = |msg: &RegistryMessage| match msg {
+            RegistryMessage::Compare { ranges } => ranges.len(),
+            RegistryMessage::Differences { .. } | RegistryMessage::GetLog { .. } | RegistryMessage::Log { .. } => 0,
+        };
+        asked.extend(requests.iter().map(|(id, _, msg)| (*id, ranges(msg))));
+    };
+    assert_eq!(charged, [(TestWorld::peer_id(1), FAULT)]);
+    assert_eq!(questions, 17);
+}
+
+#[test]
+fn what_is_not_wanted_of_a_peer_is_not_compared_again_and_again() {
+    let mut bench = Bench::new();
+    let (peer, id) = bench.compared(1);
+    let inner = claim(0, 3);
+    let mut parts = [tree::NOTHING; PARTS];
+    parts[0] = Digest([1; 32]);
+    let split = || differences(vec![Difference::Parts(parts.into())]);
+    bench.answer(id, split());
+    let id = bench.asked()[0].0;
+    bench.sync.ignored.note(bench.world.now, (peer, inner.publisher));
+    bench.answer(id, page(vec![inner]));
+    assert!(bench.sync.rounds.is_empty());
+    for settled in [1, 0] {
+        bench.sync.timers.set(Timer::Due(peer), bench.world.now + Duration::from_millis(1));
+        let [(id, ..)] = bench.wake()[..] else { panic!("nothing compared") };
+        bench.answer(id, split());
+        assert!(bench.asked().is_empty() && bench.sync.rounds.is_empty(), "{settled}");
+    }
+    assert!(bench.sync.settled.is_active(bench.world.now, (peer, tree::NOTHING, tree::digest_of_parts(&parts))));
 }
 
 #[test]
 fn attack_17_a_claim_that_delivers_nothing_costs_the_peer_and_bounded_work() {
     let mut bench = Bench::new();
-    let (_, id) = bench.differing(1);
+    let (_, id) = bench.compared(1);
     bench.answer(id, page((0..200).map(|n| claim(n, u64::MAX)).collect()));
     let asked = bench.asked();
     assert!(asked.len() <= 4);
@@ -419,27 +470,24 @@ fn attack_17_a_claim_that_delivers_nothing_costs_the_peer_and_bounded_work() {
 fn a_flood_of_questions_is_answered_with_nothing_and_charged() {
     let mut bench = Bench::new();
     let peer = bench.connect(1);
-    let served = (0..2000).filter(|_| bench.request(peer, RegistryMessage::GetSummary).is_some()).count();
+    let served = (0..2000).filter(|_| bench.request(peer, compare(&[])).is_some()).count();
     assert_eq!(served, 1000);
     assert!(bench.world.peers.is_banned(bench.world.now, peer));
     let other = bench.connect(2);
-    assert!(bench.request(other, RegistryMessage::GetSummary).is_some());
+    assert!(bench.request(other, compare(&[])).is_some());
 }
 
 #[test]
 fn questions_are_answered_and_what_is_none_is_charged() {
     let mut bench = Bench::new();
     let peer = bench.connect(1);
-    let Some(RegistryMessage::Summary { fingerprints }) = bench.request(peer, RegistryMessage::GetSummary) else {
-        panic!("no summary");
-    };
-    assert_eq!(fingerprints.len(), usize::from(RANGES));
-    let question = RegistryMessage::GetPublishers { range: 3, after: None };
-    assert_eq!(bench.request(peer, question), Some(page(vec![])));
+    let question = compare(&[(Range::ALL, tree::NOTHING), (Range::ALL, Digest([1; 32]))]);
+    let answer = differences(vec![Difference::None, Difference::States(vec![])]);
+    assert_eq!(bench.request(peer, question), Some(answer));
     let question = RegistryMessage::GetLog { publisher: publisher(1), from: u64::MAX };
     let nothing = RegistryMessage::Log { record: Bytes::new(), from: u64::MAX, entries: vec![] };
     assert_eq!(bench.request(peer, question), Some(nothing));
-    for odd in [page(vec![]), log(0, &[]), RegistryMessage::GetPublishers { range: 16, after: None }] {
+    for odd in [page(vec![]), log(0, &[]), differences(vec![])] {
         assert_eq!(bench.request(peer, odd), None);
     }
     assert_eq!(bench.world.peers.views(bench.world.now, &bench.world.config)[0].offences, 30);

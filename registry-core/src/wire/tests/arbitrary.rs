@@ -15,7 +15,7 @@ use crate::wire::Message;
 use crate::wire::bitswap::{BitswapMessage, Block, Cid, Presence, Want, WantKind};
 use crate::wire::gossip::{Control, Prune, PubMessage, Rpc, Subscription};
 use crate::wire::kad::{KadKind, KadMessage, KadPeer, Record};
-use crate::wire::registry::{PublisherState, RANGES, RegistryMessage};
+use crate::wire::registry::{Difference, PARTS, PublisherState, Range, RangeDigest, RegistryMessage};
 
 pub(super) fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
@@ -130,12 +130,19 @@ fn registry() -> impl Strategy<Value = RegistryMessage> {
         length,
         tip,
     });
-    let fingerprints: Vec<_> = (0..RANGES).map(|_| digest()).collect();
+    let range = (publisher(), 0..=64u8).prop_map(|(publisher, depth)| {
+        (0..depth).fold(Range::ALL, |range, depth| range.part(Range::part_at(publisher, depth)).unwrap())
+    });
+    let compared = (range, digest()).prop_map(|(range, digest)| RangeDigest { range, digest });
+    let parts: Vec<_> = (0..PARTS).map(|_| digest()).collect();
+    let difference = prop_oneof![
+        Just(Difference::None),
+        vec(state, 0..5).prop_map(Difference::States),
+        parts.prop_map(|parts| Difference::Parts(parts.try_into().unwrap())),
+    ];
     prop_oneof![
-        Just(RegistryMessage::GetSummary),
-        fingerprints.prop_map(|fingerprints| RegistryMessage::Summary { fingerprints }),
-        (0..RANGES, option::of(publisher())).prop_map(|(range, after)| RegistryMessage::GetPublishers { range, after }),
-        (vec(state, 0..5), any::<bool>()).prop_map(|(entries, more)| RegistryMessage::Publishers { entries, more }),
+        vec(compared, 0..5).prop_map(|ranges| RegistryMessage::Compare { ranges }),
+        vec(difference, 0..5).prop_map(|ranges| RegistryMessage::Differences { ranges }),
         (publisher(), any::<u64>()).prop_map(|(publisher, from)| RegistryMessage::GetLog { publisher, from }),
         (bytes(200), any::<u64>(), vec(bytes(200), 0..5)).prop_map(|(record, from, entries)| RegistryMessage::Log {
             record,

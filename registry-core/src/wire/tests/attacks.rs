@@ -47,7 +47,7 @@ fn attack_02_malformed_lengths() {
 
 #[test]
 fn attack_03_truncated_frames() {
-    let whole = frame(&registry::RegistryMessage::GetSummary.into());
+    let whole = frame(&registry::RegistryMessage::Compare { ranges: vec![] }.into());
     for cut in 1..whole.len() {
         let mut decoder = FrameDecoder::new(Protocol::Registry);
         decoder.push(&whole[..cut]);
@@ -262,14 +262,24 @@ fn registry_caps_hold() {
     assert!(decode(Protocol::Registry, log(registry::MAX_HEAD_RECORD + 1, 0, 0)).is_err());
     assert!(decode(Protocol::Registry, log(0, 1, registry::MAX_STATEMENT + 1)).is_err());
     assert!(decode(Protocol::Registry, log(0, registry::MAX_STATEMENTS + 1, 1)).is_err());
-    assert!(decode(Protocol::Registry, vec![0x83, 0x02, registry::RANGES, 0xf6]).is_err());
     // Trailing bytes, a missing and a further field, a padded number, a list of numbers where bytes belong.
-    for bytes in [&[0x81, 0, 0][..], &[0x80], &[0x82, 0, 0], &[0x81, 0x18, 0], &[0x82, 1, 0x81, 0x81, 1]] {
+    for bytes in [&[0x82, 0, 0x80, 0][..], &[0x80], &[0x81, 0], &[0x82, 0x18, 0, 0x80], &[0x82, 1, 0x81, 0x81, 1]] {
         assert_eq!(decode(Protocol::Registry, bytes.to_vec()), Err(WireError::Encoding));
     }
     let state = registry::PublisherState { publisher: PublisherId(Digest([1; 32])), length: 1, tip: Digest([2; 32]) };
-    let entries = vec![state; registry::MAX_PUBLISHERS];
-    let full = registry::RegistryMessage::Publishers { entries, more: true };
+    // A half-byte over 15, a range below single ids, 15 digests, too many states of one range or of all.
+    let digest = [&[0x58, 32][..], &[1; 32]].concat();
+    let compare = |parts: &[u8]| [&[0x82, 0, 0x81, 0x82, 0x58, parts.len() as u8], parts, &digest].concat();
+    assert!(decode(Protocol::Registry, compare(&[15; 64])).is_ok());
+    assert!(decode(Protocol::Registry, compare(&[16; 24])).is_err());
+    assert!(decode(Protocol::Registry, compare(&[15; 65])).is_err());
+    assert!(decode(Protocol::Registry, [&[0x82, 1, 0x81, 0x59, 1, 0xe0][..], &[1; 15 * 32]].concat()).is_err());
+    let differences = |ranges: usize, listed: usize| registry::RegistryMessage::Differences {
+        ranges: vec![registry::Difference::States(vec![state; listed]); ranges],
+    };
+    assert!(decode(Protocol::Registry, encode(&differences(1, registry::MAX_LISTED + 1).into())).is_err());
+    assert!(decode(Protocol::Registry, encode(&differences(9, registry::MAX_LISTED).into())).is_err());
+    let full = differences(8, registry::MAX_LISTED);
     assert!(encode_frame(&full.clone().into(), &mut Vec::new()).is_ok());
     assert_eq!(decode(Protocol::Registry, encode(&full.clone().into())), Ok(full.into()));
 }

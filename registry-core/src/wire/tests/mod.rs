@@ -206,16 +206,20 @@ fn bitswap_bytes_are_those_of_the_specification() {
 fn registry_bytes_are_tagged_arrays() {
     let publisher = PublisherId(Digest([3; 32]));
     let id = [&[0x58, 32][..], &[3; 32]].concat();
-    assert_eq!(encode(&registry::RegistryMessage::GetSummary.into()), [0x81, 0x00][..]);
-    let get = registry::RegistryMessage::GetPublishers { range: 15, after: None };
-    assert_eq!(encode(&get.into()), [0x83, 0x02, 0x0f, 0xf6][..]);
+    let range = registry::Range::ALL.part(15).and_then(|range| range.part(1)).unwrap();
+    let ranges = vec![registry::RangeDigest { range, digest: publisher.0 }];
+    let compare = registry::RegistryMessage::Compare { ranges };
+    assert_eq!(encode(&compare.into()), [&[0x82, 0x00, 0x81, 0x82, 0x42, 15, 1][..], &id].concat());
     let state = registry::PublisherState { publisher, length: 1, tip: publisher.0 };
-    let publishers = registry::RegistryMessage::Publishers { entries: vec![state], more: false };
-    assert_eq!(encode(&publishers.into()), [&[0x83, 0x03, 0x81, 0x83][..], &id, &[0x01], &id, &[0xf4]].concat());
+    let parts = registry::Difference::Parts([publisher.0; registry::PARTS].into());
+    let ranges = vec![registry::Difference::None, registry::Difference::States(vec![state]), parts];
+    let expected =
+        [&[0x82, 0x01, 0x83, 0xf6, 0x81, 0x83][..], &id, &[0x01], &id, &[0x59, 2, 0], &[3; 16 * 32]].concat();
+    assert_eq!(encode(&registry::RegistryMessage::Differences { ranges }.into()), expected);
     let log = registry::RegistryMessage::Log {
         record: Bytes::from_static(b"r"),
         from: 24,
         entries: vec![Bytes::from_static(b"e")],
     };
-    assert_eq!(encode(&log.into()), [0x84, 0x05, 0x41, b'r', 0x18, 24, 0x81, 0x41, b'e'][..]);
+    assert_eq!(encode(&log.into()), [0x84, 0x03, 0x41, b'r', 0x18, 24, 0x81, 0x41, b'e'][..]);
 }
