@@ -40,6 +40,25 @@ pub enum Command {
     Cancel(OpId),
 }
 
+impl Command {
+    /// Its kind, for counts and logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Publish(_) => "publish",
+            Self::PublishBatch(_) => "publish batch",
+            Self::Search(_) => "search",
+            Self::Resolve(_) => "resolve",
+            Self::Fetch(_) => "fetch",
+            Self::Connect(_) => "connect",
+            Self::Bootstrap(_) => "bootstrap",
+            Self::Disconnect(_) => "disconnect",
+            Self::Dht(_) => "dht",
+            Self::Pubsub(_) => "pubsub",
+            Self::Cancel(_) => "cancel",
+        }
+    }
+}
+
 /// A DHT operation. Ends in `Dht` or `Failed`.
 #[derive(Clone, Debug)]
 pub enum DhtCommand {

@@ -95,7 +95,8 @@ pub enum Input {
         /// The answer.
         result: StoreResult,
     },
-    /// Rows of the store, given once after the start, table by table in key order.
+    /// Rows of the store, given once after the start, table by table in key order. A batch costs what its rows cost to
+    /// parse and index: the shell keeps it small.
     Recovered(Vec<Row>),
     /// All rows were given.
     RecoveryDone,
@@ -129,6 +130,32 @@ pub enum Input {
     },
     /// The wall clock, when it is known better than by elapsed time.
     WallClock(UnixTime),
+}
+
+impl Input {
+    /// Its kind, for counts and logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Connected { .. } => "connected",
+            Self::Disconnected { .. } => "disconnected",
+            Self::DialFailed { .. } => "dial failed",
+            Self::Identified { .. } => "identified",
+            Self::Received { .. } => "received",
+            Self::Request { .. } => "request",
+            Self::Response { .. } => "response",
+            Self::RequestFailed { .. } => "request failed",
+            Self::Malformed { .. } => "malformed",
+            Self::SendDropped { .. } => "send dropped",
+            Self::Stored { .. } => "stored",
+            Self::Recovered(_) => "recovered",
+            Self::RecoveryDone => "recovery done",
+            Self::Verified { .. } => "verified",
+            Self::Signed { .. } => "signed",
+            Self::Hashed { .. } => "hashed",
+            Self::LocalAddr { .. } => "local address",
+            Self::WallClock(_) => "wall clock",
+        }
+    }
 }
 
 /// Who opened a connection.

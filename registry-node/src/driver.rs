@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use registry_core::{Action, Command, CommandError, Input, Instant, Node, OpId};
 
+use crate::calls::Calls;
 use crate::crypto::{CryptoJob, CryptoThreads};
 use crate::events::{Audience, Ends, Reader, Waiter};
 use crate::net::{NetAction, NetLink};
@@ -29,6 +30,9 @@ const WALL_CHECK: Duration = Duration::from_secs(60);
 /// A difference the core is told about.
 const WALL_SLACK: Duration = Duration::from_secs(1);
 
+/// Reads the node between two calls.
+type Look = Box<dyn FnOnce(&Node, &Calls) + Send>;
+
 /// What the handle asks of the loop.
 pub(crate) enum Ask {
     /// Start an operation; it is cancelled when the asker is gone.
@@ -36,7 +40,7 @@ pub(crate) enum Ask {
     /// Run a command that is done when it is accepted.
     Do(Command, oneshot::Sender<Result<(), CommandError>>),
     /// Look at the node.
-    Look(Box<dyn FnOnce(&Node) + Send>),
+    Look(Look),
     /// Send events to a reader.
     Subscribe(Reader),
     /// End.
@@ -61,6 +65,7 @@ pub(crate) struct Driver {
     parts: Parts,
     outgoing: VecDeque<NetAction>,
     audience: Audience,
+    calls: Calls,
     jobs: usize,
     timer: Option<(Instant, BoxFuture<'static, ()>)>,
     /// Wall time minus monotonic time, as the core knows it; and when that was last compared.
@@ -75,6 +80,7 @@ impl Driver {
             parts,
             outgoing: VecDeque::new(),
             audience: Audience::default(),
+            calls: Calls::default(),
             jobs: 0,
             timer: None,
             wall,
@@ -104,7 +110,7 @@ impl Driver {
         }
         if let Poll::Ready(Some(op)) = self.parts.cancels.poll_next_unpin(cx) {
             // It may have ended meanwhile.
-            let _ = self.parts.node.command(self.parts.clock.now(), Command::Cancel(op));
+            let _ = self.command(Command::Cancel(op));
             self.drain();
             busy = true;
         }
@@ -126,8 +132,20 @@ impl Driver {
     }
 
     fn handle(&mut self, input: Input) {
-        self.parts.node.handle_input(self.parts.clock.now(), input);
+        let now = self.parts.clock.now();
+        self.calls.run(input.name(), || self.parts.node.handle_input(now, input));
         self.drain();
+    }
+
+    fn time_out(&mut self, now: Instant) {
+        self.calls.run("timeout", || self.parts.node.handle_timeout(now));
+        self.drain();
+    }
+
+    /// The caller drains.
+    fn command(&mut self, command: Command) -> Result<OpId, CommandError> {
+        let now = self.parts.clock.now();
+        self.calls.run(command.name(), || self.parts.node.command(now, command))
     }
 
     fn on_reply(&mut self, input: Input) {
@@ -142,16 +160,15 @@ impl Driver {
         match ask {
             Ask::Start(command, reply) => self.start(command, reply),
             Ask::Do(command, reply) => {
-                let done = self.parts.node.command(self.parts.clock.now(), command).map(drop);
+                let done = self.command(command).map(drop);
                 // The asker may be gone.
                 let _ = reply.send(done);
                 self.drain();
             }
             Ask::Look(look) => {
                 // A node that was idle for long does not know how late it is.
-                self.parts.node.handle_timeout(self.parts.clock.now());
-                self.drain();
-                look(&self.parts.node);
+                self.time_out(self.parts.clock.now());
+                look(&self.parts.node, &self.calls);
             }
             Ask::Subscribe(reader) => self.audience.add_reader(reader),
             Ask::Stop => self.stopped = true,
@@ -159,7 +176,7 @@ impl Driver {
     }
 
     fn start(&mut self, command: Command, reply: oneshot::Sender<Result<(OpId, Ends), CommandError>>) {
-        let started = self.parts.node.command(self.parts.clock.now(), command);
+        let started = self.command(command);
         let op = started.as_ref().ok().copied();
         let started = started.map(|op| {
             let (waiter, ends) = Waiter::new();
@@ -167,7 +184,7 @@ impl Driver {
             (op, ends)
         });
         if let (Err(_), Some(op)) = (reply.send(started), op) {
-            let _ = self.parts.node.command(self.parts.clock.now(), Command::Cancel(op));
+            let _ = self.command(Command::Cancel(op));
         }
         self.drain();
     }
@@ -230,8 +247,7 @@ impl Driver {
         let due = self.parts.node.poll_timeout().is_some_and(|wake| wake.at <= now);
         if due {
             self.check_wall(now);
-            self.parts.node.handle_timeout(now);
-            self.drain();
+            self.time_out(now);
         }
         due
     }
@@ -242,7 +258,7 @@ impl Driver {
         }
         let offset = wall_offset(self.parts.clock);
         if (offset - self.wall.0).unsigned_abs() > WALL_SLACK.as_micros() {
-            self.parts.node.handle_input(now, Input::WallClock(self.parts.clock.unix()));
+            self.handle(Input::WallClock(self.parts.clock.unix()));
             self.wall.0 = offset;
         }
         self.wall.1 = now;

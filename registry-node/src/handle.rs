@@ -19,6 +19,7 @@ use registry_core::search::{Query, SearchPage};
 use registry_core::{BlockId, Command, Event, Node, OpId, PeerId, PublisherId, Stats};
 
 use crate::builder::Builder;
+use crate::calls::Calls;
 use crate::driver::Ask;
 use crate::error::Error;
 use crate::events::{Ends, Reader, Subscription};
@@ -340,6 +341,14 @@ impl Registry {
         self.look(Node::stats).await
     }
 
+    /// What calls of the core have cost since the start.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`].
+    pub async fn calls(&self) -> Result<Calls, Error> {
+        self.look_at_all(|_, calls| *calls).await
+    }
+
     /// Dials an address.
     ///
     /// # Errors
@@ -424,10 +433,17 @@ impl Registry {
     }
 
     async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Node) -> T + Send + 'static) -> Result<T, Error> {
+        self.look_at_all(move |node, _| look(node)).await
+    }
+
+    async fn look_at_all<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Node, &Calls) -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        let look = Box::new(move |node: &Node| {
+        let look = Box::new(move |node: &Node, calls: &Calls| {
             // The asker may be gone.
-            let _ = reply.send(look(node));
+            let _ = reply.send(look(node, calls));
         });
         self.ask(Ask::Look(look)).await?;
         answer.await.map_err(|_| Error::NotRunning)

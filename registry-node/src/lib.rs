@@ -10,6 +10,7 @@
 #![deny(missing_docs)]
 
 mod builder;
+mod calls;
 pub mod crypto;
 mod driver;
 mod error;
@@ -24,6 +25,7 @@ pub mod store;
 pub mod swarm;
 
 pub use builder::Builder;
+pub use calls::Calls;
 pub use error::Error;
 pub use events::{Notice, Subscription};
 pub use files::export::{Existing, ExportError};

@@ -137,9 +137,10 @@ impl Catalog {
     }
 
     /// A row of `Table::Publisher` or `Table::Log`. Signatures were checked before it was stored. A row that does not
-    /// fit ends its log there; the rest comes back by sync, and until then an own log takes no new release.
-    pub(crate) fn handle_recovered(&mut self, cx: &mut Cx<'_>, row: Row) {
-        let Some((id, rest)) = row.key.split_first_chunk::<32>() else { return };
+    /// fit ends its log there; the rest comes back by sync, and until then an own log takes no new release. Gives the
+    /// release that came back with the row.
+    pub(crate) fn handle_recovered(&mut self, cx: &mut Cx<'_>, row: Row) -> Option<Arc<ReleaseInfo>> {
+        let (id, rest) = row.key.split_first_chunk::<32>()?;
         let publisher = PublisherId(Digest(*id));
         match (row.table, rest) {
             (Table::Publisher, []) => self.recover_record(cx, publisher, &row.value),
@@ -148,9 +149,10 @@ impl Catalog {
                     log.conflict = Some(Box::new(conflict));
                 }
             }
-            (Table::Log, _) => self.recover_entry(publisher, rest, &row.value),
+            (Table::Log, _) => return self.recover_entry(publisher, rest, &row.value),
             (Table::Meta | Table::Content | Table::Fetch | Table::PeerAddrs | Table::Ban, _) => {}
         }
+        None
     }
 
     fn recover_record(&mut self, cx: &Cx<'_>, publisher: PublisherId, value: &Bytes) {
@@ -164,15 +166,19 @@ impl Catalog {
         }
     }
 
-    fn recover_entry(&mut self, publisher: PublisherId, position: &[u8], value: &Bytes) {
+    fn recover_entry(&mut self, publisher: PublisherId, position: &[u8], value: &Bytes) -> Option<Arc<ReleaseInfo>> {
         let position = position.try_into().map_or(0, u64::from_be_bytes);
         self.raise_floor(publisher, position.saturating_add(1));
-        let Some(log) = self.logs.get_mut(&publisher) else { return };
-        let entry = Entry::open(value, &self.network).ok().map(|(entry, _)| entry);
-        let Some(entry) = entry.filter(|entry| entry.position() == position && log.continues(entry)) else { return };
+        let log = self.logs.get_mut(&publisher)?;
+        let (entry, _) = Entry::open(value, &self.network).ok()?;
+        if entry.position() != position || !log.continues(&entry) {
+            return None;
+        }
+        let release = entry.release.clone();
         self.bytes = self.bytes.saturating_add(entry.envelope.len());
-        self.packages.insert(&entry.release.release);
+        self.packages.insert(&release.release);
         log.push(entry);
+        Some(release)
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<CatalogEvent> {

@@ -292,7 +292,11 @@ impl Node {
     fn handle_recovered(&mut self, row: Row) {
         match row.table {
             Table::Meta => self.gossip.handle_recovered(cx!(self, gossip), row),
-            Table::Publisher | Table::Log => self.catalog.handle_recovered(cx!(self, catalog), row),
+            Table::Publisher | Table::Log => {
+                if let Some(release) = self.catalog.handle_recovered(cx!(self, catalog), row) {
+                    self.index.insert(&release);
+                }
+            }
             Table::Content | Table::Fetch => self.exchange.handle_recovered(cx!(self, exchange), row),
             Table::PeerAddrs | Table::Ban => {
                 let unix = self.unix();
@@ -306,9 +310,6 @@ impl Node {
             return;
         }
         self.ready = true;
-        for release in self.catalog.releases() {
-            self.index.insert(&release);
-        }
         self.gossip.subscribe(cx!(self, gossip), self.topic.clone());
         self.announce_all();
         self.out.push(Action::Emit(Event::Ready));

@@ -29,10 +29,10 @@ use index::Index;
 const MAX_GROUP: usize = 256;
 /// Bytes of blocks in one group, beyond which no further request joins it.
 const MAX_GROUP_BYTES: usize = 16 * 1024 * 1024;
-/// Rows of one recovery batch: the core indexes a batch in a few milliseconds.
-const RECOVERY_ROWS: usize = 256;
-/// Bytes of one recovery batch.
-const RECOVERY_BYTES: usize = 1024 * 1024;
+/// Rows of one recovery batch: the core parses and indexes them in a few milliseconds.
+const RECOVERY_ROWS: usize = 64;
+/// Bytes of one recovery batch: few rows when they are long.
+const RECOVERY_BYTES: usize = 128 * 1024;
 
 /// An open store. [`Store::start`] gives it to its thread.
 #[derive(Debug)]

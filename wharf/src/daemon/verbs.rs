@@ -159,6 +159,7 @@ async fn peers(registry: &Registry, out: &mut Lines<'_>) -> Result<(), CliError>
 
 async fn status(registry: &Registry, out: &mut Lines<'_>) -> Result<(), CliError> {
     let stats = registry.stats().await.map_err(failure)?;
+    let calls = registry.calls().await.map_err(failure)?;
     let listen: Vec<_> = registry.listen_addrs().iter().map(ToString::to_string).collect();
     out.line(json!({
         "peer_id": registry.peer_id().to_string(),
@@ -174,6 +175,10 @@ async fn status(registry: &Registry, out: &mut Lines<'_>) -> Result<(), CliError
         "contents": stats.contents,
         "operations": stats.operations,
         "announcements": stats.announcements,
+        "calls": calls.total,
+        "slow_calls": calls.slow,
+        "longest_call_ms": calls.longest.as_secs_f64() * 1000.0,
+        "longest_call": calls.longest_in,
     }))
     .await
 }
