@@ -247,6 +247,11 @@ impl Catalog {
         self.logs.values().flat_map(Log::entries).filter_map(|entry| entry.release(&self.network))
     }
 
+    /// The position of the release that stands for its package: the highest version.
+    pub(crate) fn current(&self, publisher: PublisherId, name: &Name) -> Option<u64> {
+        self.packages.versions(publisher, name).last().map(|listed| listed.position)
+    }
+
     /// Releases known.
     pub(crate) fn len(&self) -> usize {
         self.logs.values().map(|log| log.entries().len()).sum()

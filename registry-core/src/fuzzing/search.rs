@@ -4,53 +4,126 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use super::Choices;
-use crate::catalog::{Content, Name, NewRelease, Release, ReleaseInfo, Scheme, Version};
+use crate::catalog::{Content, Dependency, Name, NewRelease, Release, ReleaseInfo, Scheme, Version};
 use crate::id::{Digest, PublisherId};
-use crate::search::{Index, Query, SearchPage};
+use crate::search::{Hit, Index, ParsedQuery, Query, Scored, SearchPage, score_release};
 
-const WORDS: [&str; 12] =
-    ["http", "Json", "json-parser", "parse", "parser", "fast", "serde_json", "é", "x", "C++", "http2", "the"];
+const WORDS: [&str; 15] = [
+    "http",
+    "Json",
+    "json-parser",
+    "parse",
+    "parser",
+    "fast",
+    "serde_json",
+    "é",
+    "x",
+    "C++",
+    "http2",
+    "the",
+    "parsre",
+    "cli",
+    "net",
+];
 
-/// Releases in two orders, then queries: the order must not matter, and every rule of a page holds.
+/// Releases in two orders and groups, then queries: neither must matter, and every rule of a page holds.
 pub fn search(data: &[u8]) {
     let mut choices = Choices::new(data);
     let count = 1 + choices.below(12);
     let releases: Vec<_> = (0..count).map(|version| release(&mut choices, version)).collect();
-    let (mut index, mut reversed) = (Index::default(), Index::default());
-    releases.iter().for_each(|release| index.insert(release));
-    releases.iter().rev().for_each(|release| reversed.insert(release));
-    let current: BTreeMap<_, _> = releases.iter().map(|info| (key(info), info.clone())).collect();
-    assert_eq!(index.len(), current.len());
+    let group = 1 + choices.below(4) as usize;
+    let (mut index, mut reversed) = (Catalogue::default(), Catalogue::default());
+    releases.iter().for_each(|release| index.insert(core::slice::from_ref(release)));
+    releases.rchunks(group).for_each(|releases| reversed.insert(releases));
+    assert_eq!(index.current, reversed.current);
     for _ in 0..2 {
         let query = query(&mut choices);
         let page = index.search(&query);
         assert_eq!(page, reversed.search(&query));
-        check(&index, &current, &query, &page);
+        index.check(&query, &page);
     }
 }
 
-fn check(index: &Index, current: &BTreeMap<(Name, PublisherId), Arc<ReleaseInfo>>, query: &Query, page: &SearchPage) {
-    let listing = query.text.trim().is_empty();
-    assert!(page.hits.len() <= query.limit);
-    for hit in &page.hits {
-        assert_eq!(current.get(&key(&hit.release)), Some(&hit.release));
-        assert_eq!(hit.parts.iter().map(|part| part.score).sum::<u64>(), hit.score);
-        assert_eq!(hit.score == 0, listing);
-    }
-    assert!(page.hits.is_sorted_by_key(|hit| (core::cmp::Reverse(hit.score), key(&hit.release))));
+/// An index and the releases it should hold.
+#[derive(Default)]
+pub(crate) struct Catalogue {
+    pub(crate) index: Index,
+    pub(crate) current: BTreeMap<(Name, PublisherId), Arc<ReleaseInfo>>,
+}
 
-    // Filters only take away, and take away just what does not pass.
-    let open = Query { text: query.text.clone(), limit: current.len(), ..Query::default() };
-    let unfiltered = index.search(&open).hits;
-    let passing = unfiltered.into_iter().filter(|hit| {
-        let meta = &hit.release.release.meta;
-        query.category.as_ref().is_none_or(|category| meta.category == *category)
-            && query.tags.iter().all(|tag| meta.tags.contains(tag))
-            && query.publisher.is_none_or(|publisher| hit.release.release.publisher == publisher)
-    });
-    assert_eq!(passing.take(query.limit).collect::<Vec<_>>(), page.hits);
+impl Catalogue {
+    /// Takes in what is its package's highest version so far.
+    pub(crate) fn insert(&mut self, releases: &[Arc<ReleaseInfo>]) {
+        for release in releases {
+            let current = self.current.entry(key(release)).or_insert_with(|| release.clone());
+            if release.cmp_version(current).is_gt() {
+                *current = release.clone();
+            }
+        }
+        let is_current = |release: &&Arc<ReleaseInfo>| self.current.get(&key(release)) == Some(release);
+        let news: Vec<_> = releases.iter().filter(is_current).map(|release| &release.release).collect();
+        self.index.insert(&news);
+        assert_eq!(self.index.len(), self.current.len() as u64);
+    }
+
+    pub(crate) fn search(&self, query: &Query) -> SearchPage {
+        let read = |publisher, position| {
+            let mut releases = self.current.values();
+            releases.find(|info| (info.release.publisher, info.release.position) == (publisher, position)).cloned()
+        };
+        self.index.page(query, read).expect("no publisher is named in the text")
+    }
+
+    /// Every rule of a page that a glance at all releases can judge.
+    pub(crate) fn check(&self, query: &Query, page: &SearchPage) {
+        assert!(page.hits.len() <= query.limit);
+        for hit in &page.hits {
+            assert_eq!(self.current.get(&key(&hit.release)), Some(&hit.release));
+            assert_eq!(hit.parts.iter().map(|part| part.score).sum::<u64>(), hit.score);
+        }
+        let order = |hit: &Hit| (Reverse(hit.score), folded(&hit.release), key(&hit.release));
+        assert!(page.hits.is_sorted_by_key(order));
+
+        // What is found is what scores alone, by the statistics of the whole: no more and no less.
+        let parsed = ParsedQuery::new(query).expect("no publisher is named in the text");
+        let statistics = self.index.statistics(&parsed);
+        let dependents = |info: &ReleaseInfo| self.dependents(info);
+        let scored = |info: &Arc<ReleaseInfo>| {
+            let Scored { score, parts } = score_release(&parsed, &statistics, &info.release, dependents(info))?;
+            Some(Hit { release: info.clone(), score, parts })
+        };
+        let mut all: Vec<_> = self.current.values().filter_map(scored).collect();
+        all.sort_by_key(order);
+        all.truncate(query.limit);
+        assert_eq!(all, page.hits);
+    }
+
+    fn dependents(&self, info: &ReleaseInfo) -> u32 {
+        let needs = |other: &&Arc<ReleaseInfo>| {
+            let release = &other.release;
+            let mut targets = release.meta.dependencies.iter().flatten();
+            targets.any(|target| {
+                (&target.name, target.publisher.unwrap_or(release.publisher))
+                    == (&info.release.meta.name, info.release.publisher)
+            })
+        };
+        let others = self.current.values().filter(|other| key(other) != key(info));
+        others.filter(needs).count() as u32
+    }
+}
+
+fn folded(info: &ReleaseInfo) -> String {
+    info.release
+        .meta
+        .name
+        .as_str()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
 }
 
 fn key(info: &ReleaseInfo) -> (Name, PublisherId) {
@@ -63,6 +136,13 @@ fn query(choices: &mut Choices<'_>) -> Query {
     if choices.below(4) == 0 {
         text.pop();
     }
+    // A condition, or what looks like one.
+    if choices.below(2) == 0 {
+        let sign = ["", "-"][choices.below(2) as usize];
+        let field = ["", "name:", "tag:", "category:", "nothing:"][choices.below(5) as usize];
+        let quote = ["", "\""][choices.below(2) as usize];
+        text = alloc::format!("{text} {sign}{field}{quote}{}{quote}", words(choices, 2));
+    }
     Query {
         text,
         limit: 1 + choices.below(15) as usize,
@@ -74,8 +154,7 @@ fn query(choices: &mut Choices<'_>) -> Query {
 
 /// A release of one of few packages; its version is higher with a higher number.
 pub(crate) fn release(choices: &mut Choices<'_>, number: u64) -> Arc<ReleaseInfo> {
-    let names = ["http", "json", "serde_json", "JSON", "c++", "x"];
-    let name = Name::new(names[choices.below(6) as usize]).expect("a valid name");
+    let name = name(choices);
     let meta = NewRelease {
         name,
         version: Version { text: alloc::format!("{number:03}").into(), scheme: Scheme::Opaque },
@@ -86,10 +165,20 @@ pub(crate) fn release(choices: &mut Choices<'_>, number: u64) -> Arc<ReleaseInfo
         category: category(choices),
         tags: tags(choices),
         licence: String::new(),
-        dependencies: Vec::new(),
+        dependencies: (0..choices.below(3)).map(|_| alloc::vec![dependency(choices)]).collect(),
     };
     let release = Release { publisher: publisher(choices), position: number, previous: Digest::of(b"previous"), meta };
     Arc::new(ReleaseInfo { statement: Digest::of(&number.to_be_bytes()), release })
+}
+
+fn dependency(choices: &mut Choices<'_>) -> Dependency {
+    let publisher = (choices.below(2) == 0).then(|| publisher(choices));
+    Dependency { publisher, name: name(choices), requirement: String::new() }
+}
+
+fn name(choices: &mut Choices<'_>) -> Name {
+    let names = ["http", "json", "serde_json", "JSON", "c++", "x"];
+    Name::new(names[choices.below(6) as usize]).expect("a valid name")
 }
 
 fn words(choices: &mut Choices<'_>, max: u64) -> String {

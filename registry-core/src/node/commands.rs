@@ -263,7 +263,8 @@ impl Node {
         if !(1..=MAX_RESULTS).contains(&query.limit) {
             return Err(invalid("limit", format!("must be from 1 to {MAX_RESULTS}")));
         }
-        let page = self.index.search(query);
+        let read = |publisher, position| self.catalog.release(publisher, position);
+        let page = self.index.page(query, read).map_err(|error| invalid("query", format!("{error}")))?;
         self.out.push(Action::Emit(Event::SearchDone { op, page }));
         Ok(())
     }

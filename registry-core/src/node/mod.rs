@@ -42,7 +42,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::action::{Action, Table};
-use crate::catalog::{Catalog, PackageSpec, ReleaseInfo};
+use crate::catalog::{Catalog, PackageSpec, Release, ReleaseInfo};
 use crate::config::Config;
 use crate::cx::{Cx, LocalPeer, Outbox};
 use crate::event::Event;
@@ -294,7 +294,7 @@ impl Node {
             Table::Meta => self.gossip.handle_recovered(cx!(self, gossip), row),
             Table::Publisher | Table::Log => {
                 if let Some(release) = self.catalog.handle_recovered(cx!(self, catalog), row) {
-                    self.index.insert(&release);
+                    self.index(&release.release);
                 }
             }
             Table::Content | Table::Fetch => self.exchange.handle_recovered(cx!(self, exchange), row),
@@ -302,6 +302,13 @@ impl Node {
                 let unix = self.unix();
                 self.peers.handle_recovered(self.now, unix, &self.config, row);
             }
+        }
+    }
+
+    /// Lets a release be found, when it is its package's current one.
+    fn index(&mut self, release: &Release) {
+        if self.catalog.current(release.publisher, &release.meta.name) == Some(release.position) {
+            self.index.insert(&[release]);
         }
     }
 

@@ -305,7 +305,7 @@ impl Node {
     fn route_catalog(&mut self, event: CatalogEvent) {
         match event {
             CatalogEvent::Admitted { kind, release } => {
-                self.index.insert(&release);
+                self.index(&release.release);
                 self.sync.handle_changed(&self.catalog, release.release.publisher);
                 self.resolve_waiting(release.release.publisher);
                 self.out.push(Action::Emit(Event::Update { kind, release }));

@@ -1,80 +1,130 @@
-//! BM25F in integers (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009).
+//! BM25F in integers (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009), and what is added to it.
 //!
-//! For a term that stands in `df` of `N` documents, and a document in whose field `f`, of `len_f` terms, it stands
-//! `tf_f` times:
+//! A word that stands in `df` of `N` documents, and `tf_f` times in the field `f`, of `len_f` terms, of one of them, gives
 //!
 //! ```text
 //! norm_f = 1 - b_f + b_f * min(len_f / average len_f, 8)
 //! tf     = sum over f of  w_f * tf_f / norm_f
 //! idf    = max(log2((2 N + 2) / (2 df + 1)), 1/64)
-//! score  = 1,000,000 * idf * tf / (k1 + tf)
+//! word   = likeness * idf * tf / (k1 + tf)
 //! ```
 //!
-//! Numbers have 16 fractional bits unless said otherwise; every division rounds down. `idf` is in bits: another base
-//! only scales all scores. Its lower bound lets a word that every document has still find them.
+//! `likeness` is 1 for the word itself, less for a word that it begins or that it may be a misspelling of; of several
+//! such words in one document the best one counts. With `text` the sum over the query's words, `found` the sum of
+//! `idf` over those that the document has, `all` that over all of them, and `name` what the query gives as a name (the
+//! `idf` of the number of packages so named, or whose name begins so, times a likeness), the score is
+//!
+//! ```text
+//! text + name + W_together * text * (found / all)^2 + W_popular * (text + name) * min(log2(1 + dependents), 16) / 16
+//! ```
+//!
+//! Numbers have 16 fractional bits unless said otherwise, scores are in millionths; every division rounds down. `idf`
+//! is in bits: another base only scales all scores. Its lower bound lets a word that every document has still find them.
 
-pub(super) const FIELDS: usize = 4;
+use crate::search::terms::Length;
+
+pub(super) const FIELDS: usize = 5;
 
 /// Fixed-point one.
-const ONE: u64 = 1 << 16;
-/// How fast repetition stops to count: 1.2, the usual value.
-const K1: u64 = ONE * 12 / 10;
+pub(super) const ONE: u64 = 1 << 16;
+/// A score of one bit.
+pub(super) const MILLION: u64 = 1_000_000;
 const MIN_IDF: u64 = ONE / 64;
+/// More documents than this weigh no more; it keeps every product in 64 bits, whatever statistics a peer sends.
+const MAX_DOCUMENTS: u64 = 1 << 40;
+/// The largest `w_f / norm_f`, for the same reason.
+const MAX_SHARE: u64 = 256 * ONE;
 /// Beyond this many average lengths a field counts as no longer.
 const MAX_RELATIVE_LENGTH: u64 = 8 * ONE;
+/// log2 of the dependents beyond which a package is no more popular.
+const MAX_POPULARITY: u64 = 16;
+const LABELS: [&str; FIELDS] = ["name", "keywords", "summary", "description", "labels"];
 
-struct Field {
-    label: &'static str,
-    /// `w_f`
-    weight: u64,
-    /// `b_f`, under one.
-    length_share: u64,
+/// The free constants of the formula, in percent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ranking {
+    /// `w_f` of name, keywords, summary, description, labels (category and tags).
+    pub weights: [u64; FIELDS],
+    /// `b_f` of the same, 0 to 100.
+    pub length_shares: [u64; FIELDS],
+    /// How fast repetition stops to count.
+    pub k1: u64,
+    /// `W_together`
+    pub together: u64,
+    /// `W_popular`
+    pub popular: u64,
+    /// Likeness of a query to the name that it is, letter by letter and digit by digit.
+    pub named: u64,
+    /// Likeness of a query to a name that begins with it.
+    pub begins: u64,
+    /// Likeness of a last word to a word that begins with it.
+    pub completion: u64,
+    /// Likeness of a word, or a name, to one that is one, or two, typing errors away.
+    pub repair: [u64; 2],
 }
 
-/// A name says most; keywords are chosen by the publisher, so they weigh less than what people see first. Short fields
-/// differ little in what their length means, descriptions much.
-const RULES: [Field; FIELDS] = [
-    Field { label: "name", weight: 6 * ONE, length_share: ONE / 2 },
-    Field { label: "keywords", weight: 3 * ONE, length_share: ONE / 2 },
-    Field { label: "summary", weight: 2 * ONE, length_share: ONE / 2 },
-    Field { label: "description", weight: ONE, length_share: ONE * 3 / 4 },
-];
-
-/// What the formula needs to know of all documents together.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Corpus {
-    pub(super) documents: u64,
-    /// Terms in each field of all documents.
-    pub(super) lengths: [u64; FIELDS],
+impl Ranking {
+    /// What nodes use.
+    ///
+    /// A name says most; keywords are chosen by the publisher, so they weigh less than what people see first. Short
+    /// fields differ little in what their length means, descriptions much.
+    pub const DEFAULT: Self = Self {
+        weights: [600, 300, 200, 100, 100],
+        length_shares: [50, 50, 50, 75, 50],
+        k1: 120,
+        together: 50,
+        popular: 50,
+        named: 100,
+        begins: 50,
+        completion: 50,
+        repair: [80, 60],
+    };
 }
 
-/// The formula with the corpus put in.
-pub(super) struct Scorer {
+/// The formula with all that is equal for all documents put in.
+#[derive(Debug)]
+pub(super) struct Scorer<'a> {
+    pub(super) ranking: &'a Ranking,
     documents: u64,
-    /// 1 / average length, with 32 fractional bits; 0 when no document has the field.
-    inverse_average: [u64; FIELDS],
+    k1: u64,
+    /// `w_f / norm_f` by the code of the field's length.
+    shares: [[u32; 256]; FIELDS],
 }
 
-impl Scorer {
-    pub(super) fn new(corpus: &Corpus) -> Self {
-        let inverse = |total: u64| (corpus.documents << 32).checked_div(total).unwrap_or(0);
-        Self { documents: corpus.documents, inverse_average: corpus.lengths.map(inverse) }
+impl<'a> Scorer<'a> {
+    /// `lengths`: terms in each field of all documents.
+    pub(super) fn new(ranking: &'a Ranking, documents: u64, lengths: &[u64; FIELDS]) -> Self {
+        let share = |field: usize, code: usize| {
+            let length = u128::from(Length(code as u8).terms() * ONE) * u128::from(documents);
+            // Where no document has a field, its length does not matter.
+            let relative = length.checked_div(lengths[field].into()).unwrap_or(0).min(MAX_RELATIVE_LENGTH.into());
+            let b = of(ranking.length_shares[field], ONE);
+            let norm = ONE - b + b * relative as u64 / ONE;
+            (of(ranking.weights[field], ONE) * ONE).checked_div(norm).map_or(MAX_SHARE, |share| share.min(MAX_SHARE))
+                as u32
+        };
+        let shares = core::array::from_fn(|field| core::array::from_fn(|code| share(field, code)));
+        Self { ranking, documents, k1: of(ranking.k1, ONE), shares }
     }
 
-    pub(super) fn idf(&self, document_frequency: usize) -> u64 {
-        let df = document_frequency as u64;
-        log2(2 * self.documents + 2).saturating_sub(log2(2 * df + 1)).max(MIN_IDF)
+    /// In millionths of a bit.
+    pub(super) fn idf(&self, document_frequency: u64) -> u64 {
+        let n = self.documents.min(MAX_DOCUMENTS);
+        let df = document_frequency.min(n);
+        (log2(2 * n + 2) - log2(2 * df + 1)).max(MIN_IDF) * MILLION / ONE
     }
 
-    /// What the term gives in each field, in millionths. The sum is the term's score, divided in the ratio of the
-    /// fields' shares of `tf`.
-    pub(super) fn parts(&self, idf: u64, frequencies: [u8; FIELDS], lengths: [u16; FIELDS]) -> [u64; FIELDS] {
-        let shares: [u64; FIELDS] = core::array::from_fn(|f| match frequencies[f] {
-            0 => 0,
-            frequency => RULES[f].weight * u64::from(frequency) * ONE / self.norm(f, lengths[f]),
-        });
+    /// What a word gives whose `idf` times likeness is `weight`.
+    pub(super) fn word(&self, weight: u64, frequencies: [u8; FIELDS], lengths: [Length; FIELDS]) -> u64 {
+        let tf = (0..FIELDS).map(|field| self.share(field, frequencies, lengths)).sum::<u64>();
+        weight * tf / (self.k1 + tf)
+    }
+
+    /// [`Self::word`] divided in the ratio of the fields' shares of `tf`.
+    pub(super) fn parts(&self, weight: u64, frequencies: [u8; FIELDS], lengths: [Length; FIELDS]) -> [u64; FIELDS] {
+        let shares: [u64; FIELDS] = core::array::from_fn(|field| self.share(field, frequencies, lengths));
         let tf: u64 = shares.iter().sum();
-        let score = micros(idf * (tf * ONE / (K1 + tf)) / ONE);
+        let score = self.word(weight, frequencies, lengths);
         let mut before = 0;
         shares.map(|share| {
             let after = before + share;
@@ -84,25 +134,41 @@ impl Scorer {
         })
     }
 
-    /// What a package gives whose whole name was asked for: as much as any other single term could, so that it comes
-    /// first when its name is one word, and nearly always when not.
-    pub(super) fn exact_name(&self) -> u64 {
-        micros(self.idf(1))
+    fn share(&self, field: usize, frequencies: [u8; FIELDS], lengths: [Length; FIELDS]) -> u64 {
+        u64::from(frequencies[field]) * u64::from(self.shares[field][usize::from(lengths[field].0)])
     }
 
-    fn norm(&self, field: usize, length: u16) -> u64 {
-        let relative = u64::from(length).saturating_mul(self.inverse_average[field]) >> 16;
-        let share = RULES[field].length_share;
-        ONE - share + share * relative.min(MAX_RELATIVE_LENGTH) / ONE
+    pub(super) fn together(&self, text: u64, found: u64, all: u64) -> u64 {
+        let share = (found * ONE).checked_div(all).unwrap_or(0).min(ONE);
+        of(self.ranking.together, text * share / ONE * share / ONE)
     }
+
+    pub(super) fn popular(&self, base: u64, popularity: Popularity) -> u64 {
+        of(self.ranking.popular, base * u64::from(popularity.0) / MAX_POPULARITY / ONE)
+    }
+}
+
+/// log2(1 + dependents), at most 16, with 16 fractional bits; linear between powers of two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Popularity(u32);
+
+impl Popularity {
+    pub(super) const MOST: Self = Self((MAX_POPULARITY * ONE) as u32);
+
+    pub(super) fn new(dependents: u32) -> Self {
+        let count = u64::from(dependents) + 1;
+        let whole = u64::from(count.ilog2());
+        Self((whole * ONE + ((count * ONE) >> whole) - ONE).min(MAX_POPULARITY * ONE) as u32)
+    }
+}
+
+/// So many percent of a score.
+pub(super) fn of(percent: u64, score: u64) -> u64 {
+    score * percent / 100
 }
 
 pub(super) fn label(field: usize) -> &'static str {
-    RULES[field].label
-}
-
-fn micros(fixed: u64) -> u64 {
-    fixed * 1_000_000 / ONE
+    LABELS[field]
 }
 
 /// The binary logarithm of a number over 0, rounded down to 16 fractional bits: the mantissa is squared once for each.
@@ -123,6 +189,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const RANKING: Ranking = Ranking { weights: [600, 300, 200, 100, 100], k1: 120, ..Ranking::DEFAULT };
+
     #[test]
     fn logarithms_are_those_of_the_tables() {
         assert_eq!(log2(1), 0);
@@ -134,17 +202,17 @@ mod tests {
 
     #[test]
     fn a_worked_example() {
-        let corpus = Corpus { documents: 3, lengths: [3, 0, 9, 0] };
-        let scorer = Scorer::new(&corpus);
-        // log2(8 / 3), 16 fractional bits.
-        assert_eq!(scorer.idf(1), 92_736);
-        // In the name of average length tf is 6; 6 / 7.2 of 1.415 bits.
-        let parts = scorer.parts(scorer.idf(1), [1, 0, 0, 0], [1, 0, 3, 0]);
-        assert_eq!(parts, [1_179_183, 0, 0, 0]);
+        let scorer = Scorer::new(&RANKING, 3, &[3, 0, 9, 0, 0]);
+        // log2(8 / 3)
+        assert_eq!(scorer.idf(1), 1_415_039);
+        // In the name of average length tf is 6; 6 / 7.2 of it.
+        let lengths = [1, 0, 3, 0, 0].map(Length);
+        assert_eq!(scorer.parts(scorer.idf(1), [1, 0, 0, 0, 0], lengths), [1_179_199, 0, 0, 0, 0]);
         // With one more in the summary: 8 / 9.2, in the ratio 6 to 2.
-        let parts = scorer.parts(scorer.idf(1), [1, 0, 1, 0], [1, 0, 3, 0]);
-        assert_eq!(parts, [922_824, 0, 307_614, 0]);
-        assert_eq!(scorer.exact_name(), 1_415_039);
+        assert_eq!(scorer.parts(scorer.idf(1), [1, 0, 1, 0, 0], lengths), [922_851, 0, 307_618, 0, 0]);
+        // One of two equal words found: a quarter of the bonus.
+        assert_eq!(scorer.together(1_000_000, 500, 1000), 2_500 * RANKING.together);
+        assert_eq!(scorer.popular(1_000_000, Popularity::new(255)), 5_000 * RANKING.popular);
     }
 
     proptest! {
@@ -154,18 +222,23 @@ mod tests {
         }
 
         #[test]
+        fn popularity_grows(dependents in 0..u32::MAX) {
+            prop_assert!(Popularity::new(dependents).0 <= Popularity::new(dependents + 1).0);
+        }
+
+        #[test]
         fn every_occurrence_counts_and_none_more_than_the_idf(
-            documents in 1u64..1 << 31,
-            df in 1u64..1 << 31,
-            frequencies in any::<[u8; 4]>(),
-            lengths in any::<[u16; 4]>(),
-            totals in any::<[u32; 4]>(),
+            documents in any::<u64>(),
+            df in any::<u64>(),
+            frequencies in any::<[u8; FIELDS]>(),
+            lengths in any::<[u8; FIELDS]>(),
+            totals in any::<[u64; FIELDS]>(),
         ) {
-            prop_assume!(frequencies != [0; 4]);
-            let scorer = Scorer::new(&Corpus { documents, lengths: totals.map(u64::from) });
-            let idf = scorer.idf(df.min(documents) as usize);
-            let score: u64 = scorer.parts(idf, frequencies, lengths).iter().sum();
-            prop_assert!(score > 0 && score <= micros(idf));
+            prop_assume!(frequencies != [0; FIELDS]);
+            let scorer = Scorer::new(&RANKING, documents, &totals);
+            let idf = scorer.idf(df);
+            let score: u64 = scorer.parts(idf, frequencies, lengths.map(Length)).iter().sum();
+            prop_assert!(score > 0 && score <= idf);
         }
     }
 }

@@ -1,0 +1,155 @@
+//! What the words of a query mean in an index.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use crate::search::index::{Index, Live};
+use crate::search::query::{ParsedQuery, Word};
+use crate::search::segment::Terms;
+use crate::search::spell::{Matcher, tolerance};
+use crate::search::statistics::{MAX_NAMES, Meaning, Statistics};
+use crate::search::terms::folded;
+
+/// Terms with a marker are before it, words from it on.
+const FIRST_WORD: &[u8] = b"0";
+/// Terms that begin with a last word: enough to show what there is.
+const MAX_COMPLETIONS: usize = 8;
+/// A shorter beginning says nothing.
+const MIN_COMPLETED: usize = 3;
+/// Terms a misspelt word may stand for.
+const MAX_REPAIRS: usize = 3;
+/// Words of one query that are repaired: each takes a pass over all terms.
+const MAX_REPAIRED: usize = 4;
+
+impl Index {
+    /// What is needed to score a release for this query.
+    pub fn statistics(&self, query: &ParsedQuery) -> Statistics {
+        let mut statistics = Statistics { documents: self.documents, lengths: self.lengths, ..Statistics::default() };
+        let mut repaired = 0;
+        for (at, word) in (0u32..).zip(&query.words) {
+            let last = at as usize + 1 == query.words.len();
+            let mut found: Vec<_> =
+                self.document_frequency(&word.term).map(|df| (word.term.clone(), df)).into_iter().collect();
+            if last && found.is_empty() {
+                found.extend(self.completions(word));
+            }
+            if found.is_empty() && repaired < MAX_REPAIRED {
+                repaired += 1;
+                found.extend(self.repairs(word));
+            }
+            let meanings = found.into_iter().map(|(term, documents)| Meaning { word: at, term, documents });
+            statistics.meanings.extend(meanings);
+        }
+        for live in &self.live {
+            let (begun, named) = live.segment.begun(&query.folded);
+            let alive = |range: core::ops::Range<u32>| range.filter(|&ix| !live.dead.contains(ix)).count() as u64;
+            statistics.begun += alive(begun);
+            statistics.named += alive(named);
+        }
+        if statistics.begun == 0 && repaired > 0 {
+            statistics.names = self.names_like(&query.folded);
+        }
+        statistics
+    }
+
+    fn document_frequency(&self, term: &str) -> Option<u64> {
+        let df = self.live.iter().filter_map(|live| Some(live.frequency(&live.segment.find_term(term)?))).sum();
+        (df > 0).then_some(df)
+    }
+
+    /// The most frequent terms that begin with a word.
+    fn completions(&self, word: &Word) -> Vec<(String, u64)> {
+        let mut found = Frequencies::default();
+        if word.text.len() >= MIN_COMPLETED {
+            for live in &self.live {
+                let mut next = live.segment.terms_from(word.text.as_bytes());
+                while let Some(terms) = next.as_mut().filter(|terms| terms.term().starts_with(word.text.as_bytes())) {
+                    found.add(terms.term(), live.frequency(terms));
+                    if !terms.advance() {
+                        break;
+                    }
+                }
+            }
+        }
+        found.first(MAX_COMPLETIONS)
+    }
+
+    /// The terms a word may be a misspelling of.
+    fn repairs(&self, word: &Word) -> Vec<(String, u64)> {
+        let mut found = Frequencies::default();
+        if tolerance(&word.term) > 0 {
+            for live in &self.live {
+                let mut matcher = Matcher::new(&word.term);
+                let mut next = live.segment.terms_from(FIRST_WORD);
+                while let Some(terms) = &mut next {
+                    if matcher.distance(terms.term()).is_some() {
+                        found.add(terms.term(), live.frequency(terms));
+                    }
+                    if !terms.advance() {
+                        break;
+                    }
+                }
+            }
+        }
+        found.first(MAX_REPAIRS)
+    }
+
+    /// The names a query may be a misspelling of: the fewest errors first, then the most depended upon.
+    fn names_like(&self, folded_query: &str) -> Vec<String> {
+        let mut found = BTreeMap::new();
+        if tolerance(folded_query) == 0 {
+            return Vec::new();
+        }
+        for live in &self.live {
+            let mut matcher = Matcher::new(folded_query);
+            let mut name = Vec::new();
+            for ix in 0..live.segment.len() {
+                name.clear();
+                name.extend(folded(live.segment.name(ix)));
+                if let Some(errors) = matcher.distance(&name)
+                    && !live.dead.contains(ix)
+                {
+                    let dependents = found.entry((errors, name.clone())).or_insert(0u64);
+                    *dependents += u64::from(self.dependents(live.segment.fingerprint(ix)));
+                }
+            }
+        }
+        let mut found: Vec<_> = found.into_iter().collect();
+        found.sort_by_key(|((errors, _), dependents)| (*errors, Reverse(*dependents)));
+        let names = found.into_iter().take(MAX_NAMES).filter_map(|((_, name), _)| String::from_utf8(name).ok());
+        names.collect()
+    }
+}
+
+impl Live {
+    /// Documents alive that have the term.
+    fn frequency(&self, terms: &Terms<'_>) -> u64 {
+        if self.dead.is_empty() {
+            return terms.documents().into();
+        }
+        terms.postings().filter(|posting| !self.dead.contains(posting.document)).count() as u64
+    }
+}
+
+/// Document frequencies of terms, summed over segments.
+#[derive(Debug, Default)]
+struct Frequencies(Vec<(Vec<u8>, u64)>);
+
+impl Frequencies {
+    fn add(&mut self, term: &[u8], documents: u64) {
+        self.0.push((term.to_vec(), documents));
+    }
+
+    /// The most frequent first, then in ascending order of term.
+    fn first(mut self, count: usize) -> Vec<(String, u64)> {
+        self.0.sort_unstable();
+        let runs = self.0.chunk_by(|(a, _), (b, _)| a == b);
+        let mut sums: Vec<_> = runs.map(|run| (&run[0].0, run.iter().map(|(_, df)| df).sum::<u64>())).collect();
+        sums.retain(|(_, df)| *df > 0);
+        sums.sort_by_key(|&(_, df)| Reverse(df));
+        let texts = sums.into_iter().take(count);
+        texts.filter_map(|(term, df)| Some((String::from_utf8(term.clone()).ok()?, df))).collect()
+    }
+}

@@ -1,0 +1,237 @@
+//! Finding the best documents of a query.
+//!
+//! Each segment is worked off term by term into one number per document; then the best are picked by a total order. No
+//! document is left out by a guess: what is skipped could not have come first.
+
+use alloc::vec::Vec;
+use core::cmp::{Ordering, Reverse};
+
+use crate::id::PublisherId;
+use crate::search::bits::Bits;
+use crate::search::index::{Index, Live};
+use crate::search::plan::{Found, Plan, PlannedWord};
+use crate::search::query::{Clause, ParsedQuery};
+use crate::search::segment::{DocumentIx, Key, Posting};
+use crate::search::statistics::Statistics;
+use crate::search::terms::{self, FIELD_NAME};
+
+/// A document that was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Match {
+    /// Whose release it is.
+    pub publisher: PublisherId,
+    /// Where in the publisher's log it stands.
+    pub position: u64,
+    /// Its score.
+    pub score: u64,
+    /// Packages that depend on it.
+    pub dependents: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    score: u64,
+    live: &'a Live,
+    document: DocumentIx,
+}
+
+impl<'a> Candidate<'a> {
+    fn order(&self) -> (Reverse<u64>, Key<'a>) {
+        (Reverse(self.score), self.live.segment.key(self.document))
+    }
+
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.score.cmp(&self.score).then_with(|| self.order().1.cmp(&other.order().1))
+    }
+}
+
+impl Index {
+    /// The best `limit` documents, the best first; of equal ones in the order of name, then publisher. Of a phrase, only
+    /// that all of its words are there is certain: whoever has the text must look.
+    pub fn search(&self, query: &ParsedQuery, statistics: &Statistics, limit: usize) -> Vec<Match> {
+        let plan = Plan::new(&self.ranking, query, statistics);
+        let mut best: Vec<Candidate<'_>> = Vec::new();
+        for live in &self.live {
+            self.collect(live, query, &plan, limit, &mut best);
+        }
+        prune(&mut best, limit);
+        best.sort_unstable_by(Candidate::cmp);
+        best.iter().map(|candidate| self.matched(candidate)).collect()
+    }
+
+    fn matched(&self, candidate: &Candidate<'_>) -> Match {
+        let document = candidate.live.segment.document(candidate.document);
+        let dependents = self.dependents(document.fingerprint);
+        let publisher = document.key.publisher;
+        Match { publisher, position: document.position, score: candidate.score, dependents }
+    }
+
+    fn collect<'a>(
+        &self,
+        live: &'a Live,
+        query: &ParsedQuery,
+        plan: &Plan<'_>,
+        limit: usize,
+        best: &mut Vec<Candidate<'a>>,
+    ) {
+        let Some(admitted) = live.admitted(query) else { return };
+        let mut found = alloc::vec![Found::default(); live.segment.len() as usize];
+        plan.words.iter().for_each(|word| live.add_word(plan, word, &mut found));
+        let names = live.names(plan, query);
+        let all = query.words.is_empty();
+        // Candidates below the worst of the best so far need not be kept.
+        let mut floor = 0;
+        let mut names = names.into_iter().peekable();
+        for (document, found) in (0..).zip(found) {
+            let name = names.next_if(|(ix, _)| *ix == document).map_or(0, |(_, gives)| gives);
+            if !all && found.text + name == 0 || live.dead.contains(document) || !admitted.contains(document) {
+                continue;
+            }
+            if plan.most(found, name) < floor {
+                continue;
+            }
+            let popularity = self.popularity(live.segment.fingerprint(document));
+            let score = plan.total(found, name, popularity);
+            if score >= floor {
+                best.push(Candidate { score, live, document });
+            }
+            if best.len() >= 4 * limit.max(64) {
+                floor = prune(best, limit);
+            }
+        }
+    }
+}
+
+/// Keeps the best; returns what is needed to belong to them.
+fn prune(best: &mut Vec<Candidate<'_>>, limit: usize) -> u64 {
+    if limit == 0 || best.len() <= limit {
+        best.truncate(limit);
+        return 0;
+    }
+    best.select_nth_unstable_by(limit - 1, Candidate::cmp);
+    best.truncate(limit);
+    best[limit - 1].score
+}
+
+/// The documents that meet a query's conditions.
+enum Admitted {
+    All,
+    These(Bits),
+}
+
+impl Admitted {
+    fn contains(&self, ix: DocumentIx) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(bits) => bits.contains(ix),
+        }
+    }
+}
+
+impl Live {
+    /// Adds what a word gives to each document that has it; of several terms the one that gives most.
+    fn add_word(&self, plan: &Plan<'_>, word: &PlannedWord<'_>, found: &mut [Found]) {
+        let mut gives: Vec<(DocumentIx, u64)> = Vec::new();
+        for meaning in &word.meanings {
+            let Some(terms) = self.segment.find_term(meaning.term) else { continue };
+            let score = |posting: Posting| {
+                let lengths = self.segment.lengths(posting.document);
+                (posting.document, plan.term(meaning, posting.frequencies, lengths))
+            };
+            if let [_] = word.meanings[..] {
+                terms.postings().map(score).for_each(|given| add(found, given, word.idf));
+            } else {
+                gives.extend(terms.postings().map(score));
+            }
+        }
+        gives.sort_unstable_by_key(|&(document, score)| (document, Reverse(score)));
+        gives.dedup_by_key(|(document, _)| *document);
+        gives.into_iter().for_each(|given| add(found, given, word.idf));
+    }
+
+    /// The documents that the query names or begins to name, in ascending order, and what that gives.
+    fn names(&self, plan: &Plan<'_>, query: &ParsedQuery) -> Vec<(DocumentIx, u64)> {
+        if query.folded.is_empty() {
+            return Vec::new();
+        }
+        let mut found: Vec<DocumentIx> = self.segment.begun(&query.folded).0.collect();
+        found.extend(plan.names.iter().flat_map(|(name, _)| self.segment.begun(name).1));
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().map(|ix| (ix, plan.name(self.segment.name(ix)))).collect()
+    }
+
+    /// `None` when no document can meet the conditions.
+    fn admitted(&self, query: &ParsedQuery) -> Option<Admitted> {
+        let mut admitted = Admitted::All;
+        for clause in &query.required {
+            let these = self.documents_of(clause);
+            admitted = Admitted::These(match admitted {
+                Admitted::All => these,
+                Admitted::These(mut bits) => {
+                    bits.retain(|ix| these.contains(ix));
+                    bits
+                }
+            });
+        }
+        for clause in &query.excluded {
+            let certain = !matches!(clause, Clause::Phrase(phrase) if phrase.len() > 1);
+            if certain {
+                let these = self.documents_of(clause);
+                let mut bits = match admitted {
+                    Admitted::All => self.all(),
+                    Admitted::These(bits) => bits,
+                };
+                bits.retain(|ix| !these.contains(ix));
+                admitted = Admitted::These(bits);
+            }
+        }
+        match &admitted {
+            Admitted::These(bits) if bits.is_empty() => None,
+            Admitted::All | Admitted::These(_) => Some(admitted),
+        }
+    }
+
+    fn all(&self) -> Bits {
+        let mut bits = Bits::new(self.segment.len());
+        (0..self.segment.len()).for_each(|ix| bits.insert(ix));
+        bits
+    }
+
+    /// The documents a condition holds of; of a phrase, those that have all of its terms.
+    fn documents_of(&self, clause: &Clause) -> Bits {
+        match clause {
+            Clause::Phrase(phrase) => self.with_terms(phrase, |posting| posting.frequencies.iter().any(|&f| f > 0)),
+            Clause::Name(terms) => self.with_terms(terms, |posting| posting.frequencies[FIELD_NAME] > 0),
+            Clause::Category(category) => self.with_terms(&[terms::marked(terms::CATEGORY, category)], |_| true),
+            Clause::Tag(tag) => self.with_terms(&[terms::marked(terms::TAG, tag)], |_| true),
+            Clause::Publisher(publisher) => {
+                let mut bits = Bits::new(self.segment.len());
+                let theirs = (0..self.segment.len()).filter(|&ix| self.segment.key(ix).publisher == *publisher);
+                theirs.for_each(|ix| bits.insert(ix));
+                bits
+            }
+        }
+    }
+
+    fn with_terms(&self, terms: &[alloc::string::String], fits: impl Fn(&Posting) -> bool) -> Bits {
+        let mut all: Option<Bits> = None;
+        for term in terms {
+            let mut bits = Bits::new(self.segment.len());
+            let postings = self.segment.find_term(term).into_iter().flat_map(|terms| terms.postings());
+            postings.filter(&fits).for_each(|posting| bits.insert(posting.document));
+            if let Some(before) = &all {
+                bits.retain(|ix| before.contains(ix));
+            }
+            all = Some(bits);
+        }
+        all.unwrap_or_else(|| Bits::new(self.segment.len()))
+    }
+}
+
+fn add(found: &mut [Found], (document, score): (DocumentIx, u64), idf: u64) {
+    if let Some(found) = found.get_mut(document as usize) {
+        found.text += score;
+        found.idf += idf;
+    }
+}
