@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::role::Role;
 use crate::time::Duration;
 
 /// Immutable for a node's life.
@@ -10,6 +11,8 @@ use crate::time::Duration;
 pub struct Config {
     /// Names this network; part of statements and topics. 1 to 32 of `[a-z0-9-]`.
     pub network: String,
+    /// What this node does for others; [`Config::of`] sets the limits that go with it.
+    pub role: Role,
     /// Connections and misbehaviour.
     pub peers: PeersConfig,
     /// Kademlia.
@@ -28,6 +31,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             network: "main".into(),
+            role: Role::default(),
             peers: PeersConfig::default(),
             kad: KadConfig::default(),
             gossip: GossipConfig::default(),

@@ -296,6 +296,7 @@ pub(crate) enum Owner {
     Exchange = 4,
     Catalog = 5,
     Sync = 6,
+    Light = 7,
 }
 
 impl Owner {
@@ -307,6 +308,7 @@ impl Owner {
             4 => Some(Self::Exchange),
             5 => Some(Self::Catalog),
             6 => Some(Self::Sync),
+            7 => Some(Self::Light),
             _ => None,
         }
     }

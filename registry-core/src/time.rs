@@ -103,6 +103,8 @@ pub enum WakeReason {
     Catalog,
     /// Reconciliation with peers.
     Sync,
+    /// Searches of peers.
+    Light,
     /// Deadlines of application commands.
     Operations,
 }

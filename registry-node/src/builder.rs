@@ -60,7 +60,7 @@ impl Builder {
         Self { config, ..self }
     }
 
-    /// Names and limits of the network side. Serving the DHT and `max_incoming` follow from [`Builder::config`].
+    /// Names and limits of the network side. What is served and `max_incoming` follow from [`Builder::config`].
     #[must_use]
     pub fn net(self, net: NetConfig) -> Self {
         Self { net, ..self }
@@ -96,7 +96,12 @@ impl Builder {
 
         let store = Store::open(&self.store)?;
         let peers = &self.config.peers;
-        let net = NetConfig { server: self.config.kad.server, max_incoming: 2 * peers.max_connections, ..self.net };
+        let net = NetConfig {
+            server: self.config.kad.server,
+            registry: self.config.role.duties().catalogue,
+            max_incoming: 2 * peers.max_connections,
+            ..self.net
+        };
         let (behaviour, link) = Behaviour::new(net).map_err(|_| Error::KadProtocol)?;
         let (tasks, gone) = Tasks::new(Arc::clone(&runtime));
         let transport = runtime.transport(self.keys.node())?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use registry_core::Config;
+use registry_core::{Config, Role};
 
 /// Microseconds in a second.
 pub const SECOND: u64 = 1_000_000;
@@ -12,6 +12,8 @@ pub const SECOND: u64 = 1_000_000;
 pub struct Scenario {
     /// Virtual nodes; node 0 is the one the others join through.
     pub nodes: u32,
+    /// Of these, so many are light: the last ones.
+    pub light: u32,
     /// Decides every random choice.
     pub seed: u64,
     /// Virtual minutes of work after joining.
@@ -55,6 +57,7 @@ impl Scenario {
     pub fn standard(nodes: u32, seed: u64) -> Self {
         Self {
             nodes,
+            light: 0,
             seed,
             minutes: 10,
             loss_ppm: 10_000,
@@ -91,6 +94,11 @@ impl Scenario {
             calm_seconds: 40,
             ..Self::standard(nodes, seed)
         }
+    }
+
+    /// A node's role.
+    pub fn role(&self, node: u32) -> Role {
+        if node < self.nodes - self.light { self.config.role } else { Role::Light }
     }
 
     /// When the work begins, in microseconds.

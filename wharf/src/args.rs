@@ -67,6 +67,10 @@ pub(crate) struct Up {
     #[arg(long, value_name = "NAME", default_value = "main")]
     pub(crate) network: String,
 
+    /// What this node does for others: a light one holds no catalogue and asks peers, a seed has room for many.
+    #[arg(long, value_enum, default_value = "peer")]
+    pub(crate) role: Role,
+
     /// What the node's tasks, timers and sockets run on; peers see no difference.
     #[arg(long, value_enum, env = "WHARF_RUNTIME", default_value = "tokio")]
     pub(crate) runtime: Runtime,
@@ -130,6 +134,17 @@ pub(crate) struct Publish {
     /// An SPDX expression.
     #[arg(long, default_value = "")]
     pub(crate) licence: String,
+}
+
+/// A role on the command line.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// Holds no catalogue, serves nobody.
+    Light,
+    /// Holds the catalogue and serves it.
+    Peer,
+    /// A peer that newcomers enter through.
+    Seed,
 }
 
 /// A scheme of versions on the command line.

@@ -1,9 +1,11 @@
-//! Containers whose iteration order cannot depend on a hash.
+//! Containers whose iteration order cannot depend on a hash, deadlines and rates.
 
 pub(crate) mod deadlines;
 pub(crate) mod lookup;
+pub(crate) mod pace;
 pub(crate) mod seen;
 
 pub(crate) use deadlines::DeadlineIndex;
 pub(crate) use lookup::LookupMap;
+pub(crate) use pace::{Limit, Pace};
 pub(crate) use seen::SeenCache;

@@ -9,11 +9,15 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Choices;
+use crate::catalog::{Name, PackageSpec};
 use crate::id::{BlockId, Codec, Digest, PeerId, PublisherId, TopicName};
+use crate::search::{Meaning, Query, Statistics};
 use crate::wire::bitswap::{BitswapMessage, Block, Cid, Presence, Want, WantKind};
 use crate::wire::gossip::{Control, Prune, PubMessage, Rpc, Subscription};
 use crate::wire::kad::{KadKind, KadMessage, KadPeer, Record};
-use crate::wire::registry::{Difference, PARTS, PublisherState, Range, RangeDigest, RegistryMessage};
+use crate::wire::registry::{
+    Difference, Found, FoundRelease, PARTS, PublisherState, Range, RangeDigest, RegistryMessage,
+};
 use crate::wire::{FrameDecoder, Kind, Message, Protocol, WireError};
 
 /// Kademlia.
@@ -145,7 +149,7 @@ fn bitswap_message() -> BitswapMessage {
     }
 }
 
-fn registry_messages() -> [RegistryMessage; 4] {
+fn registry_messages() -> [RegistryMessage; 7] {
     let digest = Digest([1; 32]);
     let publisher = PublisherId(digest);
     let range = Range::ALL.part(3).expect("a part");
@@ -161,6 +165,28 @@ fn registry_messages() -> [RegistryMessage; 4] {
             from: 1,
             entries: vec![Bytes::from_static(b"entry")],
         },
+        RegistryMessage::Search(Query {
+            text: "words".into(),
+            limit: 10,
+            category: Some("net".into()),
+            tags: vec!["tag".into()],
+            publisher: Some(publisher),
+        }),
+        RegistryMessage::Find(PackageSpec {
+            publisher: Some(publisher),
+            name: Name::new("name").expect("a name"),
+            version: Some("1".into()),
+        }),
+        RegistryMessage::Found(Found {
+            statistics: Statistics {
+                documents: 3,
+                meanings: vec![Meaning { word: 0, term: "words".into(), documents: 2 }],
+                names: vec!["name".into()],
+                ..Statistics::default()
+            },
+            records: vec![Bytes::from_static(b"record")],
+            releases: vec![FoundRelease { record: 0, envelope: Bytes::from_static(b"entry"), dependents: 1 }],
+        }),
     ]
 }
 

@@ -2,30 +2,32 @@
 //!
 //! | raised by | event | goes to |
 //! |---|---|---|
-//! | peers | up, down | emit; down: kad, gossip, exchange, sync, in this order |
-//! | peers | protocols | kad (server or not), gossip, exchange, sync; announcements may start |
+//! | peers | up, down | emit; down: kad, gossip, exchange, sync, light, in this order |
+//! | peers | protocols | kad (server or not), gossip, exchange, sync, light; announcements may start |
 //! | peers | banned | kad |
 //! | peers | request failed | the machine that asked |
 //! | peers | dialled | the `Connect` that asked |
 //! | peers | lonely | kad (a lookup of a random key) |
-//! | kad | providers | exchange (a content's), sync (a log's), or the DHT command |
+//! | kad | providers | exchange (a content's), sync and light (a log's), or the DHT command |
 //! | kad | value | catalog (a head record), then the publish or resolve that waits; or the DHT command |
 //! | kad | put, provided | the announcement; the publish that waits |
 //! | kad | closest | the DHT command |
-//! | kad | record seen | catalog |
+//! | kad | record seen | catalog, where it holds all publishers |
 //! | gossip | deliver | catalog (the registry's topic), or accept and emit |
 //! | gossip | published | the publish or pubsub command |
 //! | catalog | admitted | search index, sync (digests); emit; the resolves that wait |
 //! | catalog | signed | emit |
 //! | catalog | announce | announcements (record, log), gossip; emit |
 //! | catalog | head moved | announcements (record, log), gossip |
-//! | catalog | batch done, nothing to change, publish failed | emit |
+//! | catalog | batch done, publish failed | emit |
 //! | catalog | behind | sync |
 //! | catalog | judged | gossip or sync, whoever handed it in |
 //! | sync | entries | catalog |
 //! | sync | need holders | kad |
 //! | sync | compared | the resolves that wait for a first comparison |
 //! | sync | caught up | the publish or resolve that waits |
+//! | light | need holders | kad |
+//! | light | searched, resolved, failed | emit |
 //! | exchange | need providers | kad |
 //! | exchange | complete | announcements (provider) |
 //! | exchange | progress, fetched, failed | emit |
@@ -42,7 +44,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::action::{Action, Table};
-use crate::catalog::{Catalog, PackageSpec, Release, ReleaseInfo, UpdateKind};
+use crate::catalog::{Catalog, PackageSpec, Release, ReleaseInfo};
 use crate::config::Config;
 use crate::cx::{Cx, LocalPeer, Outbox};
 use crate::event::Event;
@@ -51,6 +53,7 @@ use crate::gossip::Gossip;
 use crate::id::{Digest, PublisherId, TopicName};
 use crate::input::{Input, Row};
 use crate::kad::Kad;
+use crate::light::{Light, Server};
 use crate::peers::{PeerView, Peers};
 use crate::rng::{Rng, Seed};
 use crate::search::Index;
@@ -89,6 +92,8 @@ pub struct Node {
     catalog: Catalog,
     sync: Sync,
     index: Index,
+    light: Light,
+    server: Server,
     operations: Operations,
     announcer: Announcer,
     own_log: OwnLog,
@@ -104,6 +109,7 @@ struct Rngs {
     exchange: Rng,
     catalog: Rng,
     sync: Rng,
+    light: Rng,
     node: Rng,
 }
 
@@ -132,6 +138,7 @@ impl Node {
             exchange: Rng::new(seed, "exchange"),
             catalog: Rng::new(seed, "catalog"),
             sync: Rng::new(seed, "sync"),
+            light: Rng::new(seed, "light"),
             node: Rng::new(seed, "node"),
         };
         let mut peers = Peers::new(seed, start.now, &config, local.id);
@@ -165,6 +172,8 @@ impl Node {
             catalog,
             sync: Sync::new(),
             index: Index::default(),
+            light: Light::default(),
+            server: Server::default(),
             operations: Operations::default(),
             announcer: Announcer::new(),
             own_log: OwnLog::Unchecked,
@@ -231,6 +240,9 @@ impl Node {
         if due(self.sync.next_deadline()) {
             self.sync.handle_timeout(cx!(self, sync), &self.catalog);
         }
+        if due(self.light.next_deadline()) {
+            self.light.handle_timeout(cx!(self, light));
+        }
         while let Some(op) = self.operations.pop_due(self.now) {
             self.time_out(op);
         }
@@ -251,6 +263,7 @@ impl Node {
             (self.exchange.next_deadline(), WakeReason::Exchange),
             (self.catalog.next_deadline(), WakeReason::Catalog),
             (self.sync.next_deadline(), WakeReason::Sync),
+            (self.light.next_deadline(), WakeReason::Light),
             (self.operations.next_deadline(), WakeReason::Operations),
             (self.announcer.next_deadline(), WakeReason::Operations),
         ];
@@ -262,9 +275,13 @@ impl Node {
         self.peers.views(self.now, &self.config)
     }
 
-    /// What the catalogue here knows of a package: all its versions, highest first, or the one that is named. Asks nobody.
+    /// What the catalogue here knows of a package: all its versions, highest first. Asks nobody.
     pub fn info(&self, spec: &PackageSpec) -> Vec<Arc<ReleaseInfo>> {
-        self.catalog.describe(spec)
+        let Some(release) = self.catalog.resolve(spec) else { return Vec::new() };
+        match spec.version {
+            Some(_) => alloc::vec![release],
+            None => self.catalog.versions(release.release.publisher, &release.release.meta.name),
+        }
     }
 
     fn advance(&mut self, now: Instant) {
@@ -289,8 +306,8 @@ impl Node {
         match row.table {
             Table::Meta => self.gossip.handle_recovered(cx!(self, gossip), row),
             Table::Publisher | Table::Log => {
-                if let Some((kind, release)) = self.catalog.handle_recovered(cx!(self, catalog), row) {
-                    self.index(kind, &release.release);
+                if let Some(release) = self.catalog.handle_recovered(cx!(self, catalog), row) {
+                    self.index(&release.release);
                 }
             }
             Table::Content | Table::Fetch => self.exchange.handle_recovered(cx!(self, exchange), row),
@@ -301,19 +318,10 @@ impl Node {
         }
     }
 
-    /// Lets a package be found by its current release, after one of its releases was added or amended.
-    fn index(&mut self, kind: UpdateKind, release: &Release) {
-        let (publisher, name) = (release.publisher, &release.meta.name);
-        let added = matches!(kind, UpdateKind::NewPackage | UpdateKind::NewVersion);
-        match self.catalog.current(publisher, name) {
-            Some(current) if current == release.position => self.index.insert(&[release]),
-            Some(_) if added => {}
-            Some(current) => {
-                if let Some(current) = self.catalog.release(publisher, current) {
-                    self.index.insert(&[&current.release]);
-                }
-            }
-            None => self.index.remove(name, publisher),
+    /// Lets a release be found, when it is its package's current one.
+    fn index(&mut self, release: &Release) {
+        if self.catalog.current(release.publisher, &release.meta.name) == Some(release.position) {
+            self.index.insert(&[release]);
         }
     }
 
@@ -322,7 +330,9 @@ impl Node {
             return;
         }
         self.ready = true;
-        self.gossip.subscribe(cx!(self, gossip), self.topic.clone());
+        if self.config.role.duties().catalogue {
+            self.gossip.subscribe(cx!(self, gossip), self.topic.clone());
+        }
         self.announce_all();
         self.out.push(Action::Emit(Event::Ready));
     }

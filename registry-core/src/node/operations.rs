@@ -26,6 +26,8 @@ pub(super) enum Operation {
     Joining(PackageSpec),
     Resolve(Resolve),
     Fetch,
+    /// A search or a resolve of a node without a catalogue.
+    Light,
     Connect {
         dial: DialId,
     },
@@ -131,6 +133,7 @@ impl Operations {
                 Operation::Publish(_)
                 | Operation::PublishBatch
                 | Operation::Fetch
+                | Operation::Light
                 | Operation::Connect { .. }
                 | Operation::Dht { .. }
                 | Operation::Pubsub => return None,

@@ -10,13 +10,15 @@ use crate::cx::Cx;
 use crate::event::{Event, OpError, Stage};
 use crate::exchange::ExchangeEvent;
 use crate::gossip::GossipEvent;
-use crate::id::{Digest, JobId, OpId, Owner, PeerId, PeerIx, RequestId, StoreId, Token};
+use crate::id::{Digest, JobId, OpId, Owner, PeerId, PeerIx, PublisherId, RequestId, StoreId, Token};
 use crate::input::{ProtocolSet, RequestError, Side, StoreResult};
 use crate::kad::{KadEvent, QueryId};
+use crate::light::LightEvent;
 use crate::node::operations::{Announcement, Purpose};
 use crate::node::{Node, cx};
 use crate::peers::{Offence, PeerEvent};
 use crate::sync::SyncEvent;
+use crate::wire::registry::RegistryMessage;
 use crate::wire::{Kind, Message, Protocol};
 
 /// Providers a fetch looks for at a time; more are asked for while it is short of them.
@@ -61,9 +63,18 @@ impl Node {
         let connected = self.peers.find_connected(&peer);
         match (connected, &msg.0) {
             (Some(peer), Kind::Kad(msg)) => self.kad.handle_request(cx!(self, kad), peer, token, msg),
-            (Some(peer), Kind::Registry(msg)) => {
-                self.sync.handle_request(cx!(self, sync), &self.catalog, peer, token, msg);
-            }
+            (Some(peer), Kind::Registry(msg)) => match &**msg {
+                RegistryMessage::Search(_) | RegistryMessage::Find(_) => {
+                    self.server.handle_request(cx!(self, light), &self.catalog, &self.index, peer, token, msg);
+                }
+                RegistryMessage::Compare { .. }
+                | RegistryMessage::Differences { .. }
+                | RegistryMessage::GetLog { .. }
+                | RegistryMessage::Log { .. }
+                | RegistryMessage::Found(_) => {
+                    self.sync.handle_request(cx!(self, sync), &self.catalog, peer, token, msg);
+                }
+            },
             (None, _) | (Some(_), Kind::Gossip(_) | Kind::Bitswap(_)) => {
                 self.out.push(Action::Respond { token, msg: None });
             }
@@ -76,6 +87,7 @@ impl Node {
             (Some(Owner::Sync), Kind::Registry(msg)) => {
                 self.sync.handle_response(cx!(self, sync), &self.catalog, id, msg);
             }
+            (Some(Owner::Light), Kind::Registry(msg)) => self.light.handle_response(cx!(self, light), id, msg),
             (_, Kind::Kad(_) | Kind::Registry(_) | Kind::Gossip(_) | Kind::Bitswap(_)) => {
                 self.handle_request_failed(id, RequestError::Malformed);
             }
@@ -86,6 +98,7 @@ impl Node {
         match id.owner() {
             Some(Owner::Kad) => self.kad.handle_request_failed(cx!(self, kad), id, why),
             Some(Owner::Sync) => self.sync.handle_request_failed(cx!(self, sync), &self.catalog, id, why),
+            Some(Owner::Light) => self.light.handle_request_failed(cx!(self, light), id),
             Some(Owner::Peers | Owner::Gossip | Owner::Exchange | Owner::Catalog) | None => {}
         }
     }
@@ -112,7 +125,7 @@ impl Node {
             Some(Owner::Gossip) => self.gossip.handle_stored(cx!(self, gossip), op, result),
             Some(Owner::Exchange) => self.exchange.handle_stored(cx!(self, exchange), op, result),
             Some(Owner::Catalog) => self.catalog.handle_stored(cx!(self, catalog), op, result),
-            Some(Owner::Peers | Owner::Kad | Owner::Sync) | None => {}
+            Some(Owner::Peers | Owner::Kad | Owner::Sync | Owner::Light) | None => {}
         }
     }
 
@@ -121,6 +134,7 @@ impl Node {
             Some(Owner::Kad) => self.kad.handle_verified(cx!(self, kad), job, ok),
             Some(Owner::Gossip) => self.gossip.handle_verified(cx!(self, gossip), job, ok),
             Some(Owner::Catalog) => self.catalog.handle_verified(cx!(self, catalog), job, ok),
+            Some(Owner::Light) => self.light.handle_verified(cx!(self, light), job, ok),
             Some(Owner::Peers | Owner::Exchange | Owner::Sync) | None => {}
         }
     }
@@ -129,7 +143,7 @@ impl Node {
         match job.owner() {
             Some(Owner::Gossip) => self.gossip.handle_signed(cx!(self, gossip), job, signature),
             Some(Owner::Catalog) => self.catalog.handle_signed(cx!(self, catalog), job, signature),
-            Some(Owner::Peers | Owner::Kad | Owner::Exchange | Owner::Sync) | None => {}
+            Some(Owner::Peers | Owner::Kad | Owner::Exchange | Owner::Sync | Owner::Light) | None => {}
         }
     }
 
@@ -154,6 +168,8 @@ impl Node {
                 self.route_catalog(event);
             } else if let Some(event) = self.sync.poll_event() {
                 self.route_sync(event);
+            } else if let Some(event) = self.light.poll_event() {
+                self.route_light(event);
             } else if !self.start_announcement() {
                 return;
             }
@@ -173,6 +189,8 @@ impl Node {
                 self.gossip.handle_peer_down(cx!(self, gossip), peer);
                 self.exchange.handle_peer_down(cx!(self, exchange), peer);
                 self.sync.handle_peer_down(cx!(self, sync), peer);
+                self.light.handle_peer_down(peer);
+                self.server.handle_peer_down(peer);
                 if let Some(id) = self.peers.id(peer) {
                     self.out.push(Action::Emit(Event::PeerDown(id)));
                 }
@@ -209,6 +227,7 @@ impl Node {
         }
         if now.registry && !was.registry {
             self.sync.handle_peer_up(cx!(self, sync), peer);
+            self.light.handle_peer_up(cx!(self, light), peer);
         }
     }
 
@@ -225,6 +244,7 @@ impl Node {
                     }
                     Some(Purpose::Holders(publisher)) if last => {
                         self.sync.handle_holders(cx!(self, sync), &self.catalog, publisher, &providers);
+                        self.light.handle_holders(cx!(self, light), publisher, &providers);
                     }
                     Some(Purpose::Command(op)) if last => self.finish_dht_peers(op, &providers, asked, answered, 0),
                     Some(
@@ -246,7 +266,9 @@ impl Node {
                 }
             }
             KadEvent::RecordSeen { value } => {
-                self.catalog.handle_head_record(cx!(self, catalog), value);
+                if self.config.role.duties().catalogue {
+                    self.catalog.handle_head_record(cx!(self, catalog), value);
+                }
             }
         }
     }
@@ -297,30 +319,27 @@ impl Node {
                 self.operations.remove(op);
                 self.out.push(Action::Emit(Event::Fetched { op, root, sources }));
             }
-            ExchangeEvent::Complete { root } => self.announce(Announcement::Provider(root.digest.to_multihash()), None),
+            ExchangeEvent::Complete { root } => {
+                if self.config.role.duties().provides {
+                    self.announce(Announcement::Provider(root.digest.to_multihash()), None);
+                }
+            }
             ExchangeEvent::Failed { op, error } => self.fail(op, error),
         }
     }
 
     fn route_catalog(&mut self, event: CatalogEvent) {
         match event {
-            CatalogEvent::Admitted { publisher, update } => {
-                self.sync.handle_changed(&self.catalog, publisher);
-                self.resolve_waiting(publisher);
-                if let Some((kind, release)) = update {
-                    self.index(kind, &release.release);
-                    self.out.push(Action::Emit(Event::Update { kind, release }));
-                }
+            CatalogEvent::Admitted { kind, release } => {
+                self.index(&release.release);
+                self.sync.handle_changed(&self.catalog, release.release.publisher);
+                self.resolve_waiting(release.release.publisher);
+                self.out.push(Action::Emit(Event::Update { kind, release }));
             }
             CatalogEvent::Signed { op } => {
                 self.out.push(Action::Emit(Event::Progress { op, stage: Stage::Signed }));
             }
             CatalogEvent::Announce { op, release, announcement } => self.announce_release(op, release, announcement),
-            CatalogEvent::NothingToChange { op, release } => {
-                if self.operations.remove(op).is_some() {
-                    self.out.push(Action::Emit(Event::Published { op, release, acks: 0, sent: 0 }));
-                }
-            }
             CatalogEvent::BatchDone { op, outcomes } => self.finish_batch(op, outcomes),
             CatalogEvent::HeadMoved { announcement } => self.announce_head(announcement),
             CatalogEvent::PublishFailed { op, error } => self.fail(op, error),
@@ -344,19 +363,38 @@ impl Node {
                 let ticket = Ticket::Sync(ticket).pack();
                 self.catalog.handle_entries(cx!(self, catalog), ticket, source, record, from, entries);
             }
-            SyncEvent::NeedHolders { publisher } => {
-                let purpose = Purpose::Holders(publisher);
-                if !self.operations.is_asking(&purpose) {
-                    let key = publisher.0.to_multihash();
-                    let query = self.kad.find_providers(cx!(self, kad), key, PROVIDERS_WANTED);
-                    self.operations.start_query(query, purpose);
-                }
-            }
+            SyncEvent::NeedHolders { publisher } => self.look_for_holders(publisher),
             SyncEvent::Compared => {
                 let waiting: Vec<_> = self.operations.joining().collect();
                 waiting.into_iter().for_each(|op| self.end_joining(op));
             }
             SyncEvent::CaughtUp { publisher, ok } => self.caught_up(publisher, ok),
+        }
+    }
+
+    fn route_light(&mut self, event: LightEvent) {
+        match event {
+            LightEvent::Searched { op, page } => {
+                if self.operations.remove(op).is_some() {
+                    self.out.push(Action::Emit(Event::SearchDone { op, page }));
+                }
+            }
+            LightEvent::Resolved { op, release } => {
+                if self.operations.remove(op).is_some() {
+                    self.out.push(Action::Emit(Event::Resolved { op, release }));
+                }
+            }
+            LightEvent::NeedHolders { publisher } => self.look_for_holders(publisher),
+            LightEvent::Failed { op, error } => self.fail(op, error),
+        }
+    }
+
+    fn look_for_holders(&mut self, publisher: PublisherId) {
+        let purpose = Purpose::Holders(publisher);
+        if !self.operations.is_asking(&purpose) {
+            let key = publisher.0.to_multihash();
+            let query = self.kad.find_providers(cx!(self, kad), key, PROVIDERS_WANTED);
+            self.operations.start_query(query, purpose);
         }
     }
 

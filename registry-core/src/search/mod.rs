@@ -30,6 +30,7 @@ mod tests;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use crate::catalog::ReleaseInfo;
 use crate::id::PublisherId;
@@ -64,6 +65,18 @@ pub struct Hit {
     pub score: u64,
     /// What it is made of, in the same unit; they add up to the score.
     pub parts: Vec<ScorePart>,
+}
+
+impl Hit {
+    /// The order of a [`SearchPage`].
+    pub(crate) fn cmp_rank(&self, other: &Self) -> Ordering {
+        other.score.cmp(&self.score).then_with(|| self.key().cmp(&other.key()))
+    }
+
+    fn key(&self) -> segment::Key<'_> {
+        let release = &self.release.release;
+        segment::Key { name: release.meta.name.as_str(), publisher: release.publisher }
+    }
 }
 
 /// One part of a score.

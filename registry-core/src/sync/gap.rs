@@ -250,28 +250,24 @@ impl Sync {
         self.timers.clear(Timer::Gap(publisher));
         let Some(gap) = self.gaps.get_mut(&publisher) else { return };
         let State::Asked { source, from: asked, .. } = gap.state else { return };
-        match msg {
-            RegistryMessage::Log { record, from, entries }
-                if *from == asked && record.is_empty() <= entries.is_empty() =>
-            {
-                if entries.is_empty() {
-                    let claimed = gap.round == Some(source) && self.rounds.contains_key(&source);
-                    let broken_claim = claimed && held(catalog, publisher) < gap.want;
-                    return self.fail_source(cx, catalog, publisher, broken_claim.then_some(FAULT));
-                }
-                let ticket = self.next_ticket;
-                self.next_ticket += 1;
-                let bytes = entries.iter().map(|entry| entry.len() as u64).sum();
-                gap.state = State::Judging { source, ticket, from: asked, bytes };
-                self.timers.set(Timer::Gap(publisher), cx.now + VERDICT_DEADLINE);
-                let (record, entries) = (record.clone(), entries.clone());
-                self.events.push_back(SyncEvent::Entries { ticket, source, record, from: asked, entries });
-            }
-            RegistryMessage::Log { .. }
-            | RegistryMessage::Compare { .. }
-            | RegistryMessage::Differences { .. }
-            | RegistryMessage::GetLog { .. } => self.fail_source(cx, catalog, publisher, Some(FAULT)),
+        let RegistryMessage::Log { record, from, entries } = msg else {
+            return self.fail_source(cx, catalog, publisher, Some(FAULT));
+        };
+        if *from != asked || record.is_empty() && !entries.is_empty() {
+            return self.fail_source(cx, catalog, publisher, Some(FAULT));
         }
+        if entries.is_empty() {
+            let claimed = gap.round == Some(source) && self.rounds.contains_key(&source);
+            let broken_claim = claimed && held(catalog, publisher) < gap.want;
+            return self.fail_source(cx, catalog, publisher, broken_claim.then_some(FAULT));
+        }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let bytes = entries.iter().map(|entry| entry.len() as u64).sum();
+        gap.state = State::Judging { source, ticket, from: asked, bytes };
+        self.timers.set(Timer::Gap(publisher), cx.now + VERDICT_DEADLINE);
+        let (record, entries) = (record.clone(), entries.clone());
+        self.events.push_back(SyncEvent::Entries { ticket, source, record, from: asked, entries });
     }
 
     pub(super) fn handle_gap_judged(

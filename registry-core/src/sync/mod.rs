@@ -33,11 +33,10 @@ use bytes::Bytes;
 
 use self::gap::Gap;
 use self::round::Round;
-use self::serve::Pace;
 use self::setbacks::Setbacks;
 use self::tree::Tree;
 use crate::catalog::{Catalog, Verdict};
-use crate::collections::DeadlineIndex;
+use crate::collections::{DeadlineIndex, Pace};
 use crate::cx::Cx;
 use crate::id::{Digest, Owner, PeerIx, PublisherId, RequestId};
 use crate::input::RequestError;
@@ -168,6 +167,9 @@ impl Sync {
     /// A peer that serves the registry protocol is up: due for a round.
     pub(crate) fn handle_peer_up(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
         self.partners.insert(peer, Partner::default());
+        if !cx.config.role.duties().catalogue {
+            return;
+        }
         if self.timers.get(Timer::Next).is_none() {
             self.plan_next(cx);
         }

@@ -156,9 +156,10 @@ impl Sync {
         self.timers.clear(Timer::Step(peer));
         let Some(round) = self.rounds.get_mut(&peer) else { return };
         round.request = None;
-        let sound = match msg {
-            RegistryMessage::Differences { ranges } => self.handle_differences(cx, catalog, peer, ranges),
-            RegistryMessage::Compare { .. } | RegistryMessage::GetLog { .. } | RegistryMessage::Log { .. } => false,
+        let sound = if let RegistryMessage::Differences { ranges } = msg {
+            self.handle_differences(cx, catalog, peer, ranges)
+        } else {
+            false
         };
         if !sound {
             self.fail_round(cx, peer, Some(FAULT));

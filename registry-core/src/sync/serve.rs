@@ -8,52 +8,21 @@ use bytes::Bytes;
 use super::tree::{LISTED, NOTHING};
 use super::{FAULT, Sync};
 use crate::catalog::Catalog;
+use crate::collections::Limit;
 use crate::cx::Cx;
 use crate::id::{PeerIx, Token};
-use crate::time::{Duration, Instant, micros};
+use crate::time::Duration;
 use crate::wire::registry::{Difference, MAX_LISTED, MAX_STATEMENTS, MAX_STATES, RangeDigest, RegistryMessage};
 
 /// Bytes of statements per answer: a quarter of a frame, so that one answer never blocks a slow link for long, and the
 /// logs of one round fit what a catalogue verifies of one source at a time.
 const MAX_LOG_BYTES: usize = 256 * 1024;
 
-/// So many requests at once, then one per interval.
-#[derive(Debug)]
-pub(super) struct Limit {
-    interval: Duration,
-    burst: u32,
-}
-
 /// What a peer may ask: 500 a second. Beyond that it is answered with nothing, and charged.
 const SERVED: Limit = Limit { interval: Duration::from_millis(2), burst: 1000 };
 
 /// What this node asks of a peer: half of what it would serve itself, so that jitter never makes it a flooder.
 pub(super) const ASKED: Limit = Limit { interval: Duration::from_millis(4), burst: 500 };
-
-/// A leaky bucket kept as one instant: when it would be empty (GCRA).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    empty_at: Instant,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { empty_at: Instant::ORIGIN }
-    }
-}
-
-impl Pace {
-    /// Counts one request, or tells when the next one is allowed (later than `now`).
-    pub(super) fn take(&mut self, now: Instant, limit: &Limit) -> Result<(), Instant> {
-        let full = limit.interval.saturating_mul(limit.burst);
-        let filled = self.empty_at.max(now) + limit.interval;
-        if filled.since(now) > full {
-            return Err(Instant::from_micros(filled.as_micros().saturating_sub(micros(full))));
-        }
-        self.empty_at = filled;
-        Ok(())
-    }
-}
 
 impl Sync {
     /// A peer's question; always answered.
@@ -85,7 +54,11 @@ impl Sync {
                 entries.truncate(MAX_STATEMENTS);
                 Some(RegistryMessage::Log { record, from: *from, entries })
             }
-            RegistryMessage::Differences { .. } | RegistryMessage::Log { .. } => None,
+            RegistryMessage::Differences { .. }
+            | RegistryMessage::Log { .. }
+            | RegistryMessage::Search(_)
+            | RegistryMessage::Find(_)
+            | RegistryMessage::Found(_) => None,
         }
     }
 
@@ -107,35 +80,5 @@ impl Sync {
             }
         };
         ranges.iter().map_while(fits).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_pace_allows_its_burst_and_its_rate_and_no_more(gaps in proptest::collection::vec(0u64..20_000, 1..400)) {
-            let limit = Limit { interval: Duration::from_millis(5), burst: 10 };
-            let mut pace = Pace::default();
-            let start = Instant::from_micros(1_000_000);
-            let mut now = start;
-            let mut taken = 0;
-            for gap in gaps {
-                now = now + Duration::from_micros(gap);
-                match pace.take(now, &limit) {
-                    Ok(()) => taken += 1,
-                    Err(at) => {
-                        prop_assert!(at > now);
-                        prop_assert!(pace.take(at, &limit).is_ok());
-                        taken += 1;
-                        now = at;
-                    }
-                }
-                prop_assert!(taken <= 10 + micros(now.since(start)) / 5_000);
-            }
-        }
     }
 }

@@ -1,7 +1,9 @@
 //! `/wharf/registry/1`: request and response, DAG-CBOR bodies.
 
+mod found;
 mod range;
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -10,10 +12,14 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::catalog::cbor::List;
-use crate::catalog::record;
+use crate::catalog::release::{MAX_TAGS, MAX_WORD};
+use crate::catalog::spec::MAX_VERSION;
+use crate::catalog::{Name, PackageSpec, record};
 use crate::id::PublisherId;
+use crate::search::Query;
 use crate::wire::WireError;
 
+pub(crate) use found::{Found, FoundRelease, MAX_FOUND};
 pub(crate) use range::{Difference, PARTS, PublisherState, Range, RangeDigest};
 
 /// Leaves room for a useful batch of 16 KiB statements.
@@ -28,18 +34,36 @@ pub(crate) const MAX_STATES: usize = 8192;
 pub(crate) const MAX_STATEMENTS: usize = 4096;
 /// An encoded envelope: a body of 16 KiB, and its signatures.
 pub(crate) const MAX_STATEMENT: usize = 20 * 1024;
+/// A search as people type it.
+pub(crate) const MAX_QUERY_TEXT: usize = 1024;
 pub(crate) const MAX_HEAD_RECORD: usize = record::MAX_RECORD;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum RegistryMessage {
     /// Is this what your catalogue holds in these ranges? Answered by `Differences`.
-    Compare { ranges: Vec<RangeDigest> },
+    Compare {
+        ranges: Vec<RangeDigest>,
+    },
     /// One for each range, in the order of the question; of the last ones of a long question, none.
-    Differences { ranges: Vec<Difference> },
+    Differences {
+        ranges: Vec<Difference>,
+    },
     /// Statements `from..` of a publisher's log, as many as fit. Answered by `Log`.
-    GetLog { publisher: PublisherId, from: u64 },
+    GetLog {
+        publisher: PublisherId,
+        from: u64,
+    },
     /// The publisher's head record (inception and signed head) and a run of encoded envelopes. Empty: not known.
-    Log { record: Bytes, from: u64, entries: Vec<Bytes> },
+    Log {
+        record: Bytes,
+        from: u64,
+        entries: Vec<Bytes>,
+    },
+    /// What does your index find? Answered by `Found`.
+    Search(Query),
+    /// Which release does this name? Answered by `Found`, with one release or none.
+    Find(PackageSpec),
+    Found(Found),
 }
 
 /// First element of every message: an array of this number and the message's fields.
@@ -48,6 +72,9 @@ mod tag {
     pub(super) const DIFFERENCES: u8 = 1;
     pub(super) const GET_LOG: u8 = 2;
     pub(super) const LOG: u8 = 3;
+    pub(super) const SEARCH: u8 = 4;
+    pub(super) const FIND: u8 = 5;
+    pub(super) const FOUND: u8 = 6;
 }
 
 impl RegistryMessage {
@@ -79,6 +106,13 @@ impl Serialize for RegistryMessage {
                 let entries: Vec<_> = entries.iter().map(|entry| serde_bytes::Bytes::new(entry)).collect();
                 (tag::LOG, serde_bytes::Bytes::new(record), from, entries).serialize(to)
             }
+            Self::Search(Query { text, limit, category, tags, publisher }) => {
+                (tag::SEARCH, text, *limit as u64, category, tags, publisher).serialize(to)
+            }
+            Self::Find(PackageSpec { publisher, name, version }) => {
+                (tag::FIND, publisher, name.as_str(), version).serialize(to)
+            }
+            Self::Found(found) => (tag::FOUND, found).serialize(to),
         }
     }
 }
@@ -119,6 +153,23 @@ impl<'de> Visitor<'de> for MessageVisitor {
                     entries: entries.map(|entry| own(entry, MAX_STATEMENT)).collect::<Result<_, _>>()?,
                 }
             }
+            tag::SEARCH => RegistryMessage::Search(Query {
+                text: text(next(&mut seq)?, MAX_QUERY_TEXT)?,
+                limit: next::<_, u64>(&mut seq)?.try_into().unwrap_or(usize::MAX),
+                category: next::<_, Option<&str>>(&mut seq)?.map(|category| text(category, MAX_WORD)).transpose()?,
+                tags: next::<_, List<&str, MAX_TAGS>>(&mut seq)?
+                    .0
+                    .into_iter()
+                    .map(|tag| text(tag, MAX_WORD))
+                    .collect::<Result<_, _>>()?,
+                publisher: next(&mut seq)?,
+            }),
+            tag::FIND => RegistryMessage::Find(PackageSpec {
+                publisher: next(&mut seq)?,
+                name: Name::new(next(&mut seq)?).map_err(A::Error::custom)?,
+                version: next::<_, Option<&str>>(&mut seq)?.map(|version| text(version, MAX_VERSION)).transpose()?,
+            }),
+            tag::FOUND => RegistryMessage::Found(next(&mut seq)?),
             _ => return Err(A::Error::custom("no such message")),
         })
     }
@@ -127,6 +178,10 @@ impl<'de> Visitor<'de> for MessageVisitor {
 /// The next field. That none follows the last one is checked by the deserializer.
 fn next<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(seq: &mut A) -> Result<T, A::Error> {
     seq.next_element()?.ok_or_else(|| A::Error::custom("too few fields"))
+}
+
+fn text<E: Error>(text: &str, max: usize) -> Result<String, E> {
+    if text.len() > max { Err(E::custom("text too long")) } else { Ok(text.into()) }
 }
 
 fn own<E: Error>(bytes: &serde_bytes::Bytes, max: usize) -> Result<Bytes, E> {

@@ -74,7 +74,7 @@ impl Behaviour {
         let (action_sender, actions) = mpsc::channel(ACTION_QUEUE);
         let (inputs, input_receiver) = mpsc::unbounded();
         let behaviour = Self {
-            shared: Arc::new(Shared::new(Names::new(kad))),
+            shared: Arc::new(Shared::new(Names::new(kad, config.registry))),
             server: config.server,
             config,
             actions,

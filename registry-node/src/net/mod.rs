@@ -34,6 +34,8 @@ pub struct NetConfig {
     pub kad_protocol: String,
     /// Serve the DHT from the start ([`Action::SetServerMode`] changes it).
     pub server: bool,
+    /// Serve catalogue and searches.
+    pub registry: bool,
     /// Connections being secured at one time, started by others. Each costs some 10 KiB for at most ten seconds.
     pub max_pending_incoming: usize,
     /// Connections started by others.
@@ -47,6 +49,7 @@ impl Default for NetConfig {
         Self {
             kad_protocol: KAD_PROTOCOL.into(),
             server: true,
+            registry: true,
             max_pending_incoming: 1536,
             max_incoming: 400,
             max_per_peer: 4,

@@ -26,8 +26,9 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(kad: StreamProtocol) -> Self {
-        let client: Vec<_> = GOSSIP.into_iter().map(|(_, name)| name).chain([BITSWAP, REGISTRY]).collect();
+    pub(super) fn new(kad: StreamProtocol, registry: bool) -> Self {
+        let gossip = GOSSIP.into_iter().map(|(_, name)| name);
+        let client: Vec<_> = gossip.chain([BITSWAP]).chain(registry.then_some(REGISTRY)).collect();
         let server = client.iter().cloned().chain([kad.clone()]).collect();
         Self { server, client: client.into(), kad }
     }

@@ -6,7 +6,7 @@ use multiaddr::Multiaddr;
 use registry_core::catalog::LocalPublisher;
 use registry_core::id::{RequestId, Token};
 use registry_core::input::{GossipVersion, Identity, ProtocolSet};
-use registry_core::{Digest, LocalPeer, Node, PeerId};
+use registry_core::{Digest, LocalPeer, Node, PeerId, Role};
 
 use super::NodeIx;
 use crate::crypto::KeyPair;
@@ -57,6 +57,7 @@ pub struct Host {
     pub(super) wake_queued: Option<u64>,
     /// Advertises the DHT protocol.
     pub(super) server: bool,
+    pub(super) role: Role,
 }
 
 impl Host {
@@ -86,6 +87,7 @@ impl Host {
             wake_at: None,
             wake_queued: None,
             server: false,
+            role: scenario.role(ix),
         }
     }
 
@@ -97,6 +99,11 @@ impl Host {
     /// It runs and advertises the DHT protocol.
     pub fn is_server(&self) -> bool {
         self.is_up() && self.server
+    }
+
+    /// What it does for others.
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// How often it was started before.
@@ -137,7 +144,7 @@ impl Host {
                 kad: self.server,
                 gossip: Some(GossipVersion::V1_2),
                 bitswap: true,
-                registry: true,
+                registry: self.role.duties().catalogue,
             },
             agent: "wharf-sim".into(),
             listen_addrs: vec![self.addr.clone()],

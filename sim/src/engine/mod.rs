@@ -13,7 +13,7 @@ use registry_core::command::{Command, CommandError};
 use registry_core::event::Event;
 use registry_core::id::{OpId, RequestId, Token};
 use registry_core::input::{Input, RequestError};
-use registry_core::{Config, Digest, Instant, Message, Node, PeerId, Start, UnixTime};
+use registry_core::{Config, Digest, Instant, Message, Node, PeerId, Role, Start, UnixTime};
 
 use crate::checks::Check;
 use crate::crypto::Verifier;
@@ -136,6 +136,7 @@ pub struct World {
     wire: bool,
     spurious: bool,
     config: Arc<Config>,
+    light_config: Arc<Config>,
     net: Net,
     now: u64,
     seq: u64,
@@ -171,6 +172,7 @@ impl World {
             wire: scenario.wire,
             spurious: scenario.spurious,
             config: Arc::clone(&scenario.config),
+            light_config: Arc::new(Config { network: scenario.config.network.clone(), ..Config::of(Role::Light) }),
             net: Net::new(scenario.seed, scenario.rtt_ms.map(|ms| ms * 1_000)),
             now: 0,
             seq: 0,
@@ -355,8 +357,9 @@ impl World {
             self.fired.restarts += 1;
         }
         let seed = node_seed(self.seed, ix, host.life);
-        host.node = Some(Box::new(Node::new(Arc::clone(&self.config), host.local.clone(), seed, start)));
-        host.server = self.config.kad.server;
+        let config = if host.role == self.config.role { &self.config } else { &self.light_config };
+        host.node = Some(Box::new(Node::new(Arc::clone(config), host.local.clone(), seed, start)));
+        host.server = config.kad.server;
         let batches = host.disk.recovery();
         batches.into_iter().for_each(|rows| self.input(ix, Input::Recovered(rows)));
         self.input(ix, Input::RecoveryDone);

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use multiaddr::Multiaddr;
-use registry_core::Config;
+use registry_core::{Config, Role};
 use registry_node::Registry;
 use runtime_smol::Smol;
 use runtime_tokio::Tokio;
@@ -19,7 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::args::{Runtime, Up};
+use crate::args::{self, Runtime, Up};
 use crate::control::{Reply, Request};
 use crate::error::{CliError, Code};
 use crate::home::Home;
@@ -42,7 +42,12 @@ pub(crate) fn run(home: Home, args: Up, json: bool) -> Result<(), CliError> {
 async fn serve(home: &Home, args: Up, json: bool) -> Result<(), CliError> {
     let keys = home.keys()?;
     let (peer_id, publisher) = (keys.peer_id().to_string(), keys.publisher_id().to_string());
-    let config = Config { network: args.network, ..Config::default() };
+    let role = match args.role {
+        args::Role::Light => Role::Light,
+        args::Role::Peer => Role::Peer,
+        args::Role::Seed => Role::Seed,
+    };
+    let config = Config { network: args.network, ..Config::of(role) };
     let builder = Registry::builder(home.dir().join("store"), keys)
         .config(config)
         .agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))

@@ -1,6 +1,5 @@
 //! One catalogue with its disk and its workers, driven by hand.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use super::signer::{Signer, verify};
 use crate::action::{Action, StoreRequest, Table};
 use crate::catalog::log::Log;
-use crate::catalog::{Catalog, CatalogEvent, NewRelease, Order, ReleaseInfo, Says, UpdateKind, Verdict, Wish};
+use crate::catalog::{Catalog, CatalogEvent, NewRelease, Order, ReleaseInfo, Verdict};
 use crate::config::Config;
 use crate::fuzzing::TestWorld;
 use crate::fuzzing::author::Author;
@@ -111,16 +110,12 @@ impl Host {
     }
 
     pub(super) fn publish(&mut self, op: u64, new: NewRelease) {
-        self.say(op, new);
-    }
-
-    pub(super) fn say(&mut self, op: u64, says: impl Into<Says>) {
-        let order = Order { op: OpId(op), wish: Wish::One(Box::new(says.into())) };
+        let order = Order { op: OpId(op), releases: alloc::vec![new], batch: false };
         self.catalog.publish(&mut self.world.cx(), order);
     }
 
     pub(super) fn publish_batch(&mut self, op: u64, releases: Vec<NewRelease>) {
-        self.catalog.publish(&mut self.world.cx(), Order { op: OpId(op), wish: Wish::Batch(releases) });
+        self.catalog.publish(&mut self.world.cx(), Order { op: OpId(op), releases, batch: true });
     }
 
     pub(super) fn peer(&mut self) -> PeerIx {
@@ -185,18 +180,13 @@ pub(super) fn label(release: &Arc<ReleaseInfo>) -> String {
     [meta.name.as_str(), &meta.version.text].join("@").to_string()
 }
 
-/// The releases concerned by admitted statements.
+/// The admitted releases among events.
 pub(super) fn admitted(events: &[CatalogEvent]) -> Vec<String> {
-    updates(events).into_iter().map(|(_, release)| release).collect()
-}
-
-/// What was changed by admitted statements.
-pub(super) fn updates(events: &[CatalogEvent]) -> Vec<(UpdateKind, String)> {
-    let update = |event: &CatalogEvent| {
-        let CatalogEvent::Admitted { update, .. } = event else { return None };
-        update.as_ref().map(|(kind, release)| (*kind, label(release)))
+    let release = |event: &CatalogEvent| {
+        let CatalogEvent::Admitted { release, .. } = event else { return None };
+        Some(label(release))
     };
-    events.iter().filter_map(update).collect()
+    events.iter().filter_map(release).collect()
 }
 
 /// How often the catalogue said that it lacks something.

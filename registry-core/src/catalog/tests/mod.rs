@@ -1,7 +1,6 @@
 //! Tests with real signatures.
 
 mod admission;
-mod amending;
 mod golden;
 mod host;
 mod publishing;

@@ -10,12 +10,16 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use crate::catalog::{Name, PackageSpec};
 use crate::id::{BlockId, Codec, Digest, PeerId, PublisherId, TopicName};
+use crate::search::{Meaning, Query, Statistics};
 use crate::wire::Message;
 use crate::wire::bitswap::{BitswapMessage, Block, Cid, Presence, Want, WantKind};
 use crate::wire::gossip::{Control, Prune, PubMessage, Rpc, Subscription};
 use crate::wire::kad::{KadKind, KadMessage, KadPeer, Record};
-use crate::wire::registry::{Difference, PARTS, PublisherState, Range, RangeDigest, RegistryMessage};
+use crate::wire::registry::{
+    Difference, Found, FoundRelease, PARTS, PublisherState, Range, RangeDigest, RegistryMessage,
+};
 
 pub(super) fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
@@ -124,6 +128,32 @@ fn bitswap() -> impl Strategy<Value = BitswapMessage> {
     )
 }
 
+fn found() -> impl Strategy<Value = Found> {
+    let meaning =
+        (any::<u32>(), ".{0,9}", any::<u64>()).prop_map(|(word, term, documents)| Meaning { word, term, documents });
+    let numbers = (any::<u64>(), any::<[u64; 5]>(), any::<u64>(), any::<u64>());
+    let statistics = (numbers, vec(meaning, 0..4), vec(".{0,9}", 0..3)).prop_map(
+        |((documents, lengths, named, begun), meanings, names)| Statistics {
+            documents,
+            lengths,
+            meanings,
+            named,
+            begun,
+            names,
+        },
+    );
+    let release = (0..3u64, bytes(90), any::<u32>()).prop_map(|(record, envelope, dependents)| FoundRelease {
+        record,
+        envelope,
+        dependents,
+    });
+    (statistics, vec(bytes(90), 3), vec(release, 0..5)).prop_map(|(statistics, records, releases)| Found {
+        statistics,
+        records,
+        releases,
+    })
+}
+
 fn registry() -> impl Strategy<Value = RegistryMessage> {
     let state = (publisher(), any::<u64>(), digest()).prop_map(|(publisher, length, tip)| PublisherState {
         publisher,
@@ -140,6 +170,10 @@ fn registry() -> impl Strategy<Value = RegistryMessage> {
         vec(state, 0..5).prop_map(Difference::States),
         parts.prop_map(|parts| Difference::Parts(parts.try_into().unwrap())),
     ];
+    let query = (".{0,40}", 1..100usize, option::of("[a-z]{1,9}"), vec("[a-z]{1,9}", 0..3), option::of(publisher()))
+        .prop_map(|(text, limit, category, tags, publisher)| Query { text, limit, category, tags, publisher });
+    let spec = (option::of(publisher()), "[a-z]{1,9}", option::of("[0-9]{1,5}"))
+        .prop_map(|(publisher, name, version)| PackageSpec { publisher, name: Name::new(&name).unwrap(), version });
     prop_oneof![
         vec(compared, 0..5).prop_map(|ranges| RegistryMessage::Compare { ranges }),
         vec(difference, 0..5).prop_map(|ranges| RegistryMessage::Differences { ranges }),
@@ -149,5 +183,8 @@ fn registry() -> impl Strategy<Value = RegistryMessage> {
             from,
             entries
         }),
+        query.prop_map(RegistryMessage::Search),
+        spec.prop_map(RegistryMessage::Find),
+        found().prop_map(RegistryMessage::Found),
     ]
 }

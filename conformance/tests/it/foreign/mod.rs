@@ -1,4 +1,0 @@
-//! Peers that are not wharf.
-
-pub(crate) mod interop;
-mod rust;
