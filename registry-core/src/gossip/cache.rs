@@ -27,9 +27,30 @@ pub(super) struct MessageCache {
 #[derive(Debug)]
 struct Cached {
     msg: Arc<PubMessage>,
-    id: MessageId,
+    /// As it travels.
+    id: Bytes,
     window: u64,
     served: Vec<(PeerIx, u8)>,
+    aware: PeerBits,
+}
+
+/// Peers by the slots of their handles, a bit each. A slot may pass to another peer while a message is kept: that one is
+/// told of the message by others.
+#[derive(Debug, Default)]
+struct PeerBits(Vec<u64>);
+
+impl PeerBits {
+    /// True when the peer was not there.
+    fn insert(&mut self, peer: PeerIx) -> bool {
+        let (word, bit) = (peer.slot() / 64, 1 << (peer.slot() % 64));
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        let Some(word) = self.0.get_mut(word) else { return false };
+        let fresh = *word & bit == 0;
+        *word |= bit;
+        fresh
+    }
 }
 
 impl MessageCache {
@@ -39,14 +60,19 @@ impl MessageCache {
         Self { length, gossip, entries: BTreeMap::new(), order: VecDeque::new(), bytes: 0 }
     }
 
-    /// Keeps a message of the window after heartbeat `tick`. When bytes run out, the oldest messages go.
-    pub(super) fn put(&mut self, tick: u64, id: MessageId, msg: Arc<PubMessage>) {
+    /// Keeps a message of the window after heartbeat `tick`, which `aware` have or are sent now. When bytes run out, the
+    /// oldest messages go.
+    pub(super) fn put(&mut self, tick: u64, id: MessageId, msg: Arc<PubMessage>, aware: &[PeerIx]) {
         let key = id.key();
         if self.entries.contains_key(&key) {
             return;
         }
         self.bytes = self.bytes.saturating_add(msg.raw.len());
-        self.entries.insert(key, Cached { msg, id, window: tick, served: Vec::new() });
+        self.entries.insert(
+            key,
+            Cached { msg, id: id.to_bytes(), window: tick, served: Vec::new(), aware: PeerBits::default() },
+        );
+        aware.iter().for_each(|peer| _ = self.note_aware(&key, *peer));
         self.order.push_back((tick, key));
         while self.bytes > MAX_CACHE_BYTES && self.drop_oldest() {}
     }
@@ -59,20 +85,44 @@ impl MessageCache {
             Some((_, count)) => *count += 1,
             None => cached.served.push((peer, 1)),
         }
+        cached.aware.insert(peer);
         Some(cached.msg.clone())
     }
 
-    /// Ids to gossip about at heartbeat `tick`, by topic, oldest first.
-    pub(super) fn recent(&self, tick: u64) -> BTreeMap<TopicName, Vec<Bytes>> {
-        let mut topics: BTreeMap<TopicName, Vec<Bytes>> = BTreeMap::new();
+    /// A peer has the message, or was told of it; false when the message is not kept.
+    pub(super) fn note_aware(&mut self, key: &Digest, peer: PeerIx) -> bool {
+        self.entries.get_mut(key).map(|cached| cached.aware.insert(peer)).is_some()
+    }
+
+    /// What to gossip about at heartbeat `tick`, by topic, oldest first.
+    pub(super) fn recent(&self, tick: u64) -> BTreeMap<TopicName, Vec<Digest>> {
+        let mut topics: BTreeMap<TopicName, Vec<Digest>> = BTreeMap::new();
         for (window, key) in &self.order {
             if tick <= window.saturating_add(self.gossip)
                 && let Some(cached) = self.entries.get(key)
             {
-                topics.entry(cached.msg.topic.clone()).or_default().push(cached.id.to_bytes());
+                topics.entry(cached.msg.topic.clone()).or_default().push(*key);
             }
         }
         topics
+    }
+
+    /// The ids of those messages that each peer is not aware of yet; peers that lack the same ones are together.
+    pub(super) fn tell(&mut self, keys: &[Digest], peers: &[PeerIx]) -> Vec<(Vec<Bytes>, Vec<PeerIx>)> {
+        let mut lacking: Vec<(Vec<Bytes>, PeerIx)> = peers.iter().map(|peer| (Vec::new(), *peer)).collect();
+        for key in keys {
+            let Some(cached) = self.entries.get_mut(key) else { continue };
+            for (ids, peer) in &mut lacking {
+                if cached.aware.insert(*peer) {
+                    ids.push(cached.id.clone());
+                }
+            }
+        }
+        let mut batches: BTreeMap<Vec<Bytes>, Vec<PeerIx>> = BTreeMap::new();
+        for (ids, peer) in lacking.into_iter().filter(|(ids, _)| !ids.is_empty()) {
+            batches.entry(ids).or_default().push(peer);
+        }
+        batches.into_iter().collect()
     }
 
     /// Forgets what is too old at heartbeat `tick`.

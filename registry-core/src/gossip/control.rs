@@ -84,7 +84,7 @@ impl Gossip {
                 continue;
             }
             let key = key_of(id);
-            if self.seen.contains(&key) {
+            if self.cache.note_aware(&key, peer) || self.seen.contains(&key) {
                 continue;
             }
             let may_ask = state.asked < MAX_ASKED_PER_PEER && !self.pending.contains(&key);
@@ -146,7 +146,9 @@ impl Gossip {
                 return;
             }
             if id.len() <= MAX_ID {
-                state.set_dont_want(tick, key_of(id));
+                let key = key_of(id);
+                self.cache.note_aware(&key, peer);
+                state.set_dont_want(tick, key);
             }
         }
     }

@@ -69,23 +69,23 @@ impl Gossip {
         });
     }
 
-    /// IHAVE about recent messages to some subscribers that did not get them whole from this node.
+    /// IHAVE about recent messages to some subscribers outside the mesh: to each about those it is not known to have and
+    /// was not told of. Over the rounds as many peers hear of a message as if all were repeated to all.
     fn gossip_about(&mut self, cx: &mut Cx<'_>, tick: u64) {
         let config = &cx.config.gossip;
-        for (name, ids) in self.cache.recent(tick) {
+        for (name, keys) in self.cache.recent(tick) {
             let Some(topic) = self.topics.get(&name) else { continue };
             let mut targets = self.ready_subscribers(&name);
             let is_muted = |peer: &PeerIx| self.peers.get(peer).is_some_and(|state| state.is_muted(tick));
             targets.retain(|peer| !topic.partners().contains(peer) && !is_muted(peer));
             let share = targets.len().saturating_mul(config.gossip_factor_percent) / 100;
             let targets = cx.rng.sample(targets, share.max(config.d_lazy));
-            if targets.is_empty() {
-                continue;
-            }
             let max_ids = Budget::IhaveIds.limit() as usize;
-            let ids = if ids.len() > max_ids { cx.rng.sample(ids, max_ids) } else { ids };
-            for msg in ihave(name, ids, Budget::IhaveMessages.limit() as usize) {
-                broadcast(cx, &targets, msg, SendClass::Gossip);
+            let keys = if keys.len() > max_ids { cx.rng.sample(keys, max_ids) } else { keys };
+            for (ids, peers) in self.cache.tell(&keys, &targets) {
+                for msg in ihave(name.clone(), ids, Budget::IhaveMessages.limit() as usize) {
+                    broadcast(cx, &peers, msg, SendClass::Gossip);
+                }
             }
         }
     }

@@ -132,7 +132,7 @@ impl Gossip {
         self.seen.insert(cx.now, id.key());
         self.settle(&id.key());
         let peers = self.recipients(cx, &msg, &id);
-        self.cache.put(self.grid.tick(cx.now), id, msg.clone());
+        self.cache.put(self.grid.tick(cx.now), id, msg.clone(), &peers);
         let sent = broadcast(cx, &peers, Rpc { publish: alloc::vec![msg], ..Rpc::default() }, SendClass::Own);
         self.events.push_back(GossipEvent::Published { op, sent: Ok(sent) });
     }

@@ -183,7 +183,7 @@ impl Gossip {
         if self.wants.answered(&key, peer) {
             self.release_ask(peer);
         }
-        if self.seen.contains(&key) || self.pending.add_holder(&key, msg, peer) {
+        if self.cache.note_aware(&key, peer) || self.seen.contains(&key) || self.pending.add_holder(&key, msg, peer) {
             return;
         }
         // Whoever knows that kind of key passes it on in good faith.
@@ -301,7 +301,8 @@ impl Gossip {
                 && self.peers.get(peer).is_some_and(|state| state.wants(tick, key))
         };
         let peers: Vec<PeerIx> = topic.mesh.iter().copied().filter(wanted).collect();
-        self.cache.put(tick, copy.id, copy.msg.clone());
+        let aware: Vec<PeerIx> = peers.iter().chain(&copy.holders).copied().chain(author).collect();
+        self.cache.put(tick, copy.id, copy.msg.clone(), &aware);
         broadcast(cx, &peers, Rpc { publish: alloc::vec![copy.msg], ..Rpc::default() }, SendClass::Forward);
     }
 

@@ -1,5 +1,6 @@
 //! What the specification asks for, rule by rule.
 
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -168,7 +169,7 @@ fn lazy_gossip_reaches_those_outside_the_mesh_for_three_heartbeats() {
     let inside = bench.mesh("a")[0];
     bench.receive(inside, one(&msg));
     bench.taken();
-    let mut rounds = vec![];
+    let (mut rounds, mut told) = (vec![], BTreeSet::new());
     for _ in 0..6 {
         bench.run(SECOND);
         let sent = bench.taken();
@@ -176,10 +177,32 @@ fn lazy_gossip_reaches_those_outside_the_mesh_for_three_heartbeats() {
         assert!(sent.iter().all(|sent| sent.class == SendClass::Gossip));
         let mesh: Vec<_> = bench.mesh("a").into_iter().map(|peer| bench.id(peer)).collect();
         assert!(sent.iter().all(|sent| !mesh.contains(&sent.to)));
+        assert!(sent.iter().all(|sent| told.insert(sent.to)), "nobody is told twice");
         rounds.push(sent.len());
     }
-    assert_eq!(rounds, [11, 11, 11, 0, 0, 0], "a quarter of 44");
+    assert_eq!(rounds[0], 11, "a quarter of 44");
+    assert!(rounds[1..3].iter().all(|round| (1..11).contains(round)) && rounds[3..] == [0, 0, 0], "{rounds:?}");
     assert_eq!(bench.gossip.next_deadline(), None);
+}
+
+#[test]
+fn who_has_a_message_is_not_told_of_it() {
+    let (mut bench, peers) = Bench::joined("a", 50);
+    bench.run(SECOND);
+    let msg = message(99, 1, "a", b"x");
+    let (inside, _) = bench.in_and_out("a", &peers);
+    bench.receive(inside, one(&msg));
+    let mesh = bench.mesh("a");
+    let outside: Vec<_> = peers.iter().copied().filter(|peer| !mesh.contains(peer)).collect();
+    let ways = [one(&msg), ihave("a", vec![id_of(&msg)]), idontwant(vec![id_of(&msg)]), iwant(vec![id_of(&msg)])];
+    for (peer, way) in outside[..40].iter().zip(ways.into_iter().cycle()) {
+        bench.receive(*peer, way);
+    }
+    bench.taken();
+    bench.run(SECOND * 6);
+    let lack: Vec<_> = outside[40..].iter().map(|peer| bench.id(*peer)).collect();
+    let told: Vec<_> = bench.taken().into_iter().map(|sent| sent.to).collect();
+    assert!(!told.is_empty() && told.iter().all(|peer| lack.contains(peer)), "{told:?} of {lack:?}");
 }
 
 #[test]
