@@ -110,7 +110,7 @@ fn edit(bytes: &mut Vec<u8>, mut choices: Choices<'_>) {
 
 fn kad_message() -> KadMessage {
     let addr = multiaddr::Multiaddr::empty().with(multiaddr::Protocol::Ip4([127, 0, 0, 1].into()));
-    let peer = KadPeer { id: peer(), addrs: vec![addr], connected: true };
+    let peer = KadPeer { id: peer(), addrs: [addr].into(), connected: true };
     KadMessage {
         kind: KadKind::GetValue,
         key: Bytes::from_static(b"/wharf/key"),

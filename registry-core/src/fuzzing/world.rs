@@ -86,7 +86,7 @@ impl TestWorld {
     /// Makes test peer `n` known by address, not connected.
     pub(crate) fn know(&mut self, n: u64) -> PeerIx {
         let peer = self.peers.intern(Self::peer_id(n));
-        self.peers.add_addrs(&self.config, peer, &[Self::addr(n)]);
+        self.peers.add_addrs(&self.config, peer, &[Self::addr(n)].into());
         peer
     }
 

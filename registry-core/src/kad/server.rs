@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use multiaddr::Multiaddr;
 
 use crate::cx::Cx;
 use crate::id::{PeerId, PeerIx, Token};
@@ -238,8 +239,13 @@ pub(super) fn own_record(cx: &Cx<'_>) -> KadPeer {
 }
 
 fn peer_record(cx: &Cx<'_>, peer: PeerIx) -> Option<KadPeer> {
-    let addrs = cx.peers.addrs(peer).iter().filter(|addr| Peers::may_tell(cx.config, addr));
-    let addrs = addrs.take(MAX_ADDRS).cloned().collect();
+    let known = cx.peers.shared_addrs(peer);
+    let tellable = |addr: &&Multiaddr| Peers::may_tell(cx.config, addr);
+    let addrs = if known.len() <= MAX_ADDRS && known.iter().all(|addr| tellable(&addr)) {
+        known
+    } else {
+        known.iter().filter(tellable).take(MAX_ADDRS).cloned().collect()
+    };
     Some(KadPeer { id: cx.peers.id(peer)?, addrs, connected: cx.peers.is_connected(peer) })
 }
 

@@ -1,5 +1,6 @@
 //! Which addresses are worth keeping, and in which order to try them.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -124,15 +125,16 @@ pub(super) fn acceptable(peer: PeerId, addrs: &[Multiaddr], allow_private: bool)
         .filter_map(move |addr| strip_peer(addr, &peer))
 }
 
-/// One peer's addresses, best first: confirmed ones (latest first), then hearsay by class.
+/// One peer's addresses, best first: confirmed ones (latest first), then hearsay by class. Shared with the messages that
+/// carry them: most peers have one list, and many tell of it.
 #[derive(Debug, Default)]
 pub(super) struct Addrs {
-    list: Vec<Multiaddr>,
+    list: Arc<[Multiaddr]>,
     confirmed: u8,
 }
 
 impl Addrs {
-    pub(super) fn all(&self) -> &[Multiaddr] {
+    pub(super) fn all(&self) -> &Arc<[Multiaddr]> {
         &self.list
     }
 
@@ -145,38 +147,53 @@ impl Addrs {
     pub(super) fn confirm(&mut self, addr: Multiaddr) -> bool {
         let known = self.list.iter().position(|known| *known == addr);
         let fresh = known.is_none_or(|at| at >= usize::from(self.confirmed));
-        if let Some(at) = known {
-            self.list.remove(at);
+        if known != Some(0) {
+            let others = self.list.iter().filter(|known| **known != addr).cloned();
+            self.list = core::iter::once(addr.clone()).chain(others).take(MAX_ADDRS).collect();
         }
-        self.list.insert(0, addr);
-        self.list.truncate(MAX_ADDRS);
         if fresh {
             self.confirmed = self.confirmed.saturating_add(1).min(MAX_CONFIRMED as u8);
         }
         fresh
     }
 
-    /// Hearsay: fills free room only; with `displace`, the last unconfirmed one makes room. True when it was added.
-    pub(super) fn hear(&mut self, addr: Multiaddr, displace: bool) -> bool {
-        if self.list.contains(&addr) {
-            return false;
-        }
-        if self.list.len() >= MAX_ADDRS {
-            if !displace {
-                return false;
+    /// Hearsay: fills free room only; with `displace`, the last unconfirmed one makes room for each. True when one was
+    /// added.
+    pub(super) fn hear(&mut self, addrs: impl Iterator<Item = Multiaddr>, displace: bool) -> bool {
+        let mut list = Vec::new();
+        for addr in addrs {
+            let known = if list.is_empty() { &self.list[..] } else { &list };
+            if known.contains(&addr) || (known.len() >= MAX_ADDRS && !displace) {
+                continue;
             }
-            self.list.pop();
+            if list.is_empty() {
+                list = self.list.to_vec();
+            }
+            list.truncate(MAX_ADDRS - 1);
+            let hearsay = usize::from(self.confirmed);
+            let class = AddrClass::of(&addr);
+            let at = list.iter().skip(hearsay).take_while(|known| AddrClass::of(known) <= class).count();
+            list.insert(hearsay + at, addr);
         }
-        let hearsay = usize::from(self.confirmed);
-        let class = AddrClass::of(&addr);
-        let at = self.list.iter().skip(hearsay).take_while(|known| AddrClass::of(known) <= class).count();
-        self.list.insert(hearsay + at, addr);
-        true
+        let added = !list.is_empty();
+        if added {
+            self.list = list.into();
+        }
+        added
+    }
+
+    /// Takes over a list that has the same addresses in the same order.
+    pub(super) fn share(&mut self, list: &Arc<[Multiaddr]>) {
+        if self.list == *list {
+            self.list = list.clone();
+        }
     }
 
     /// Drops what was never confirmed.
     pub(super) fn forget_hearsay(&mut self) {
-        self.list.truncate(usize::from(self.confirmed));
+        if self.list.len() > usize::from(self.confirmed) {
+            self.list = self.confirmed().into();
+        }
     }
 }
 
@@ -230,19 +247,19 @@ mod tests {
     #[test]
     fn hearsay_is_ordered_by_class_and_fills_free_room_only() {
         let mut addrs = Addrs::default();
-        assert!(addrs.hear(addr("/ip4/127.0.0.1/tcp/1"), false));
-        assert!(addrs.hear(addr("/ip4/8.8.8.8/tcp/1"), false));
-        assert!(!addrs.hear(addr("/ip4/8.8.8.8/tcp/1"), false));
+        assert!(addrs.hear([addr("/ip4/127.0.0.1/tcp/1")].into_iter(), false));
+        assert!(addrs.hear([addr("/ip4/8.8.8.8/tcp/1")].into_iter(), false));
+        assert!(!addrs.hear([addr("/ip4/8.8.8.8/tcp/1")].into_iter(), false));
         assert!(addrs.confirm(addr("/ip4/10.0.0.1/tcp/1")));
         assert!(!addrs.confirm(addr("/ip4/10.0.0.1/tcp/1")));
         let order = ["/ip4/10.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1", "/ip4/127.0.0.1/tcp/1"].map(addr);
-        assert_eq!(addrs.all(), order);
+        assert_eq!(addrs.all()[..], order);
         for port in 1..20 {
-            addrs.hear(addr(&format!("/ip4/9.9.9.9/tcp/{port}")), false);
+            addrs.hear([addr(&format!("/ip4/9.9.9.9/tcp/{port}"))].into_iter(), false);
         }
         assert_eq!(addrs.all().len(), MAX_ADDRS);
-        assert!(!addrs.hear(addr("/ip4/7.7.7.7/tcp/1"), false));
-        assert!(addrs.hear(addr("/ip4/7.7.7.7/tcp/1"), true));
+        assert!(!addrs.hear([addr("/ip4/7.7.7.7/tcp/1")].into_iter(), false));
+        assert!(addrs.hear([addr("/ip4/7.7.7.7/tcp/1")].into_iter(), true));
         assert_eq!(addrs.confirmed(), [addr("/ip4/10.0.0.1/tcp/1")]);
     }
 
@@ -270,8 +287,8 @@ mod tests {
                         confirmed.insert(0, it);
                         confirmed.truncate(MAX_CONFIRMED);
                     }
-                    1 => { addrs.hear(it, false); }
-                    _ => { addrs.hear(it, true); }
+                    1 => { addrs.hear([it].into_iter(), false); }
+                    _ => { addrs.hear([it].into_iter(), true); }
                 }
                 prop_assert_eq!(addrs.confirmed(), &confirmed[..]);
                 prop_assert!(addrs.all().len() <= MAX_ADDRS);

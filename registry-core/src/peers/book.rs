@@ -279,8 +279,8 @@ mod tests {
         let [reached, heard, failed, unknown] = [0, 1, 2, 3].map(|n| book.intern(id(n)));
         let addr: Multiaddr = "/ip4/8.8.8.8/tcp/1".parse().unwrap();
         book.get_mut(reached).unwrap().addrs.confirm(addr.clone());
-        book.get_mut(heard).unwrap().addrs.hear(addr.clone(), false);
-        book.get_mut(failed).unwrap().addrs.hear(addr, false);
+        book.get_mut(heard).unwrap().addrs.hear([addr.clone()].into_iter(), false);
+        book.get_mut(failed).unwrap().addrs.hear([addr].into_iter(), false);
         book.get_mut(failed).unwrap().failures = 1;
         let mut order = alloc::vec![];
         for n in 10..13 {

@@ -23,6 +23,7 @@ mod tests;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use multiaddr::Multiaddr;
@@ -191,22 +192,28 @@ impl Peers {
 
     /// Known addresses, best first.
     pub(crate) fn addrs(&self, peer: PeerIx) -> &[Multiaddr] {
-        self.book.get(peer).map(|entry| entry.addrs.all()).unwrap_or_default()
+        self.book.get(peer).map(|entry| &entry.addrs.all()[..]).unwrap_or_default()
+    }
+
+    /// The same, shared.
+    pub(crate) fn shared_addrs(&self, peer: PeerIx) -> Arc<[Multiaddr]> {
+        self.book.get(peer).map(|entry| entry.addrs.all().clone()).unwrap_or_default()
     }
 
     /// Hearsay: adds addresses that pass the address policy and the caps. Never removes or displaces confirmed ones.
-    pub(crate) fn add_addrs(&mut self, config: &Config, peer: PeerIx, addrs: &[Multiaddr]) {
+    pub(crate) fn add_addrs(&mut self, config: &Config, peer: PeerIx, addrs: &Arc<[Multiaddr]>) {
         let Some(entry) = self.book.get_mut(peer) else { return };
-        if entry.id == self.local || addrs.iter().all(|addr| entry.addrs.all().contains(addr)) {
+        let known = entry.addrs.all();
+        if Arc::ptr_eq(known, addrs) || entry.id == self.local || addrs.iter().all(|addr| known.contains(addr)) {
             return;
         }
         let displace = entry.failures > 0;
-        let mut added = false;
-        for addr in acceptable(entry.id, addrs, config.peers.allow_private_addrs) {
-            added |= !self.local_addrs.contains(&addr) && entry.addrs.hear(addr, displace);
-        }
-        if added && entry.conn.is_none() {
-            self.candidate_found(config);
+        let heard = acceptable(entry.id, addrs, config.peers.allow_private_addrs);
+        if entry.addrs.hear(heard.filter(|addr| !self.local_addrs.contains(addr)), displace) {
+            entry.addrs.share(addrs);
+            if entry.conn.is_none() {
+                self.candidate_found(config);
+            }
         }
     }
 
@@ -340,12 +347,11 @@ impl Peers {
         let was = core::mem::replace(&mut conn.protocols, info.protocols);
         let first = !core::mem::replace(&mut conn.identified, true);
         conn.agent = shortened(info.agent);
+        let before = entry.addrs.all().clone();
         entry.addrs.forget_hearsay();
-        for addr in acceptable(id, &info.listen_addrs, config.peers.allow_private_addrs) {
-            if !self.local_addrs.contains(&addr) {
-                entry.addrs.hear(addr, false);
-            }
-        }
+        let told = acceptable(id, &info.listen_addrs, config.peers.allow_private_addrs);
+        entry.addrs.hear(told.filter(|addr| !self.local_addrs.contains(addr)), false);
+        entry.addrs.share(&before);
         if first && !entry.addrs.confirmed().is_empty() {
             self.persist.note_addrs(now, id);
         }

@@ -456,12 +456,12 @@ fn attack_13_bad_addresses_are_dropped_and_the_peer_kept() {
         addr(&format!("{good}/p2p/{other}")),
         long,
     ];
-    world.peers.add_addrs(&world.config, peer, &bad);
+    world.peers.add_addrs(&world.config, peer, &bad.into());
     assert!(world.peers.addrs(peer).is_empty());
-    world.peers.add_addrs(&world.config, peer, &[addr(&format!("{good}/p2p/{id}")), good.clone()]);
+    world.peers.add_addrs(&world.config, peer, &[addr(&format!("{good}/p2p/{id}")), good.clone()].into());
     assert_eq!(world.peers.addrs(peer), [good]);
     let many: Vec<_> = (1..=10_000).map(|n| addr(&format!("/ip4/9.9.{}.{}/tcp/1", n >> 8, n & 255))).collect();
-    world.peers.add_addrs(&world.config, peer, &many);
+    world.peers.add_addrs(&world.config, peer, &many.into());
     assert_eq!(world.peers.addrs(peer).len(), addr::MAX_ADDRS);
     assert_eq!(world.peers.id(peer), Some(id));
 }
@@ -480,8 +480,8 @@ fn attack_14_private_and_relayed_addresses_are_filtered_in_a_public_network() {
         addr("/ip6/fe80::1/tcp/1"),
         addr(&format!("/ip4/8.8.8.8/tcp/2/p2p/{}/p2p-circuit", TestWorld::peer_id(3))),
     ];
-    world.peers.add_addrs(&world.config, peer, &hidden);
-    world.peers.add_addrs(&world.config, peer, &public);
+    world.peers.add_addrs(&world.config, peer, &hidden.clone().into());
+    world.peers.add_addrs(&world.config, peer, &public.clone().into());
     assert_eq!(world.peers.addrs(peer), public);
     world.up(1, Side::Listener);
     world.identify(1, hidden.to_vec());

@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use crate::id::{PeerId, TopicName};
 use crate::wire::walk::{fields, spend};
-use crate::wire::{WireError, compact};
+use crate::wire::{WireError, compact, put};
 
 /// Sent: rust-libp2p loses its stream at 64 KiB less what shares a read.
 pub(crate) const MAX_FRAME: usize = 56 * 1024;
@@ -124,12 +124,25 @@ impl PubMessage {
 
 impl Rpc {
     pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
-        self.to_proto().encode_raw(out);
+        for Subscription { subscribe, topic } in &self.subscriptions {
+            put::head(out, 1, put::number_len(1) + put::bytes_len(topic.len()));
+            put::number(out, 1, u64::from(*subscribe));
+            put::bytes(out, 2, topic.as_bytes());
+        }
+        self.publish.iter().for_each(|message| put::bytes(out, 2, &message.raw));
+        if self.control != Control::default() {
+            put::head(out, 3, self.control.len());
+            self.control.encode_into(out);
+        }
     }
 
     /// The encoded length, for splitting before `MAX_FRAME`.
     pub(crate) fn encoded_len(&self) -> usize {
-        self.to_proto().encoded_len()
+        let subscription = |sub: &Subscription| put::bytes_len(put::number_len(1) + put::bytes_len(sub.topic.len()));
+        let subscriptions: usize = self.subscriptions.iter().map(subscription).sum();
+        let publish: usize = self.publish.iter().map(|message| put::bytes_len(message.raw.len())).sum();
+        let control = if self.control == Control::default() { 0 } else { put::bytes_len(self.control.len()) };
+        subscriptions + publish + control
     }
 
     /// Reads an RPC whose caps hold; unknown fields and extensions are skipped. Peers offered in a PRUNE are not read:
@@ -145,32 +158,54 @@ impl Rpc {
             control: proto.control.unwrap_or_default().read(frame_len)?,
         })
     }
-
-    fn to_proto(&self) -> RpcProto {
-        let subscriptions = self.subscriptions.iter();
-        RpcProto {
-            subscriptions: subscriptions
-                .map(|sub| SubscriptionProto { subscribe: Some(sub.subscribe), topic: Some(sub.topic.to_string()) })
-                .collect(),
-            publish: self.publish.iter().map(|message| message.raw.clone()).collect(),
-            control: (self.control != Control::default()).then(|| self.control.to_proto()),
-        }
-    }
 }
 
 impl Control {
-    fn to_proto(&self) -> ControlProto {
-        let ids_alone = |ids: &Vec<Bytes>| (!ids.is_empty()).then(|| IdsProto { ids: ids.clone() });
-        let ihave = self.ihave.iter();
-        let prune = self.prune.iter();
-        ControlProto {
-            ihave: ihave.map(|(topic, ids)| IhaveProto { topic: Some(topic.to_string()), ids: ids.clone() }).collect(),
-            iwant: ids_alone(&self.iwant).into_iter().collect(),
-            graft: self.graft.iter().map(|topic| GraftProto { topic: Some(topic.to_string()) }).collect(),
-            prune: prune.map(|p| PruneProto { topic: Some(p.topic.to_string()), backoff: p.backoff }).collect(),
-            idontwant: ids_alone(&self.idontwant).into_iter().collect(),
+    fn encode_into(&self, out: &mut Vec<u8>) {
+        for (topic, ids) in &self.ihave {
+            put::head(out, 1, put::bytes_len(topic.len()) + ids_len(ids));
+            put::bytes(out, 1, topic.as_bytes());
+            ids.iter().for_each(|id| put::bytes(out, 2, id));
         }
+        encode_ids(out, 2, &self.iwant);
+        for topic in &self.graft {
+            put::head(out, 3, put::bytes_len(topic.len()));
+            put::bytes(out, 1, topic.as_bytes());
+        }
+        for prune in &self.prune {
+            put::head(out, 4, prune.len());
+            put::bytes(out, 1, prune.topic.as_bytes());
+            if let Some(seconds) = prune.backoff {
+                put::number(out, 3, seconds);
+            }
+        }
+        encode_ids(out, 5, &self.idontwant);
     }
+
+    fn len(&self) -> usize {
+        let ihave = self.ihave.iter().map(|(topic, ids)| put::bytes_len(topic.len()) + ids_len(ids));
+        let graft = self.graft.iter().map(|topic| put::bytes_len(topic.len()));
+        let alone = [&self.iwant, &self.idontwant].into_iter().filter(|ids| !ids.is_empty()).map(|ids| ids_len(ids));
+        ihave.chain(graft).chain(self.prune.iter().map(Prune::len)).chain(alone).map(put::bytes_len).sum()
+    }
+}
+
+impl Prune {
+    fn len(&self) -> usize {
+        put::bytes_len(self.topic.len()) + self.backoff.map_or(0, put::number_len)
+    }
+}
+
+/// An entry that holds nothing but ids; none without any.
+fn encode_ids(out: &mut Vec<u8>, field: u8, ids: &[Bytes]) {
+    if !ids.is_empty() {
+        put::head(out, field, ids_len(ids));
+        ids.iter().for_each(|id| put::bytes(out, 1, id));
+    }
+}
+
+fn ids_len(ids: &[Bytes]) -> usize {
+    ids.iter().map(|id| put::bytes_len(id.len())).sum()
 }
 
 /// Counts and measures everything a decoder would allocate for.

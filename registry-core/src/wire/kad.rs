@@ -1,5 +1,6 @@
 //! Kademlia messages (libp2p kad-dht specification, "RPC messages").
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use multiaddr::{Multiaddr, Protocol};
 use prost::Message as _;
 
 use crate::id::PeerId;
-use crate::wire::WireError;
+use crate::wire::{WireError, put};
 
 /// rust-libp2p closes the stream above this.
 pub(crate) const MAX_FRAME: usize = 16 * 1024;
@@ -49,18 +50,37 @@ pub(crate) struct Record {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct KadPeer {
     pub(crate) id: PeerId,
-    /// Without a trailing `/p2p`.
-    pub(crate) addrs: Vec<Multiaddr>,
+    /// Without a trailing `/p2p`. Shared with the peer book.
+    pub(crate) addrs: Arc<[Multiaddr]>,
     pub(crate) connected: bool,
 }
 
 impl KadMessage {
     pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
-        self.to_proto().encode_raw(out);
+        if self.kind != KadKind::PutValue {
+            put::number(out, 1, self.kind.code() as u64);
+        }
+        if !self.key.is_empty() {
+            put::bytes(out, 2, &self.key);
+        }
+        if let Some(record) = &self.record {
+            put::head(out, 3, record.len());
+            record.encode_into(out);
+        }
+        for (field, peers) in [(8, &self.closer), (9, &self.providers)] {
+            for peer in peers {
+                put::head(out, field, peer.len());
+                peer.encode_into(out);
+            }
+        }
     }
 
     pub(crate) fn encoded_len(&self) -> usize {
-        self.to_proto().encoded_len()
+        let kind = if self.kind == KadKind::PutValue { 0 } else { put::number_len(self.kind.code() as u64) };
+        let key = if self.key.is_empty() { 0 } else { put::bytes_len(self.key.len()) };
+        let record = self.record.as_ref().map_or(0, |record| put::bytes_len(record.len()));
+        let peers = self.closer.iter().chain(&self.providers).map(|peer| put::bytes_len(peer.len()));
+        kind + key + record + peers.sum::<usize>()
     }
 
     /// Leaves out peers from the ends of the lists, providers last, until the message fits a frame.
@@ -84,19 +104,6 @@ impl KadMessage {
             closer: read_peers(&proto.closer_peers)?,
             providers: read_peers(&proto.provider_peers)?,
         })
-    }
-
-    fn to_proto(&self) -> MessageProto {
-        MessageProto {
-            kind: self.kind.code(),
-            key: self.key.clone(),
-            record: self
-                .record
-                .as_ref()
-                .map(|record| RecordProto { key: record.key.clone(), value: record.value.clone() }),
-            closer_peers: self.closer.iter().map(KadPeer::to_bytes).collect(),
-            provider_peers: self.providers.iter().map(KadPeer::to_bytes).collect(),
-        }
     }
 }
 
@@ -125,14 +132,35 @@ impl KadKind {
     }
 }
 
+impl Record {
+    fn encode_into(&self, out: &mut Vec<u8>) {
+        for (field, part) in self.parts() {
+            put::bytes(out, field, part);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.parts().map(|(_, part)| put::bytes_len(part.len())).sum()
+    }
+
+    /// Empty ones are left out.
+    fn parts(&self) -> impl Iterator<Item = (u8, &Bytes)> {
+        [(1, &self.key), (2, &self.value)].into_iter().filter(|(_, part)| !part.is_empty())
+    }
+}
+
 impl KadPeer {
-    fn to_bytes(&self) -> Bytes {
-        let proto = PeerProto {
-            id: Bytes::copy_from_slice(self.id.as_bytes()),
-            addrs: self.addrs.iter().map(|addr| Bytes::copy_from_slice(addr.as_ref())).collect(),
-            connection: i32::from(self.connected),
-        };
-        proto.encode_to_vec().into()
+    fn encode_into(&self, out: &mut Vec<u8>) {
+        put::bytes(out, 1, self.id.as_bytes());
+        self.addrs.iter().for_each(|addr| put::bytes(out, 2, addr.as_ref()));
+        if self.connected {
+            put::number(out, 3, 1);
+        }
+    }
+
+    fn len(&self) -> usize {
+        let addrs: usize = self.addrs.iter().map(|addr| put::bytes_len(addr.len())).sum();
+        put::bytes_len(self.id.as_bytes().len()) + addrs + if self.connected { put::number_len(1) } else { 0 }
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod bitswap;
 mod frame;
 pub(crate) mod gossip;
 pub(crate) mod kad;
+mod put;
 pub(crate) mod registry;
 mod varint;
 mod walk;

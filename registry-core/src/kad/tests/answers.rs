@@ -61,7 +61,7 @@ fn attack_11_doubles_this_node_and_the_answerer_are_left_out() {
     let asked = find(&mut script, b"key");
     let own = KadPeer { id: script.world.local.id, ..kad_peer(7) };
     let other_addr = KadPeer { addrs: [TestWorld::addr(77)].into(), ..kad_peer(2) };
-    let bare = KadPeer { addrs: Vec::new(), ..kad_peer(2) };
+    let bare = KadPeer { addrs: [].into(), ..kad_peer(2) };
     script.answer(&asked[0], |msg| {
         msg.closer = [kad_peer(1), own, bare, kad_peer(2), other_addr, kad_peer(2), kad_peer(3)].into();
     });

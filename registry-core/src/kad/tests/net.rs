@@ -82,7 +82,7 @@ impl Net {
     pub(super) fn introduce(&mut self, n: usize, to: usize) {
         self.with(n, |_, cx| {
             let peer = cx.peers.intern(TestWorld::peer_id(to as u64));
-            cx.peers.add_addrs(cx.config, peer, &[TestWorld::addr(to as u64)]);
+            cx.peers.add_addrs(cx.config, peer, &[TestWorld::addr(to as u64)].into());
             cx.peers.dial(cx.now, cx.config, cx.out, peer);
         });
     }

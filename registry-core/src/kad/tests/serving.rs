@@ -144,7 +144,7 @@ fn attack_24_a_stored_value_always_fits_an_answer() {
     let peers: Vec<_> = (1..=60).map(|n| script.join(n)).collect();
     for (n, peer) in peers.iter().enumerate() {
         let addrs: Vec<_> = (0..50).map(|a| TestWorld::addr(1_000 + 100 * n as u64 + a)).collect();
-        script.world.peers.add_addrs(&script.world.config, *peer, &addrs);
+        script.world.peers.add_addrs(&script.world.config, *peer, &addrs.into());
         script.ask(*peer, &provider_question(b"key", n as u64 + 1));
     }
     let key = alloc::format!("/test/{}", "x".repeat(400));

@@ -71,7 +71,7 @@ fn kad() -> impl Strategy<Value = KadMessage> {
     ];
     let peers = || {
         let peer = (peer_id(), vec(addr(), 0..4), any::<bool>());
-        vec(peer.prop_map(|(id, addrs, connected)| KadPeer { id, addrs, connected }), 0..6)
+        vec(peer.prop_map(|(id, addrs, connected)| KadPeer { id, addrs: addrs.into(), connected }), 0..6)
     };
     let record = (bytes(80), bytes(200)).prop_map(|(key, value)| Record { key, value });
     (kind, some_bytes(80), option::of(record), peers(), peers())

@@ -98,7 +98,7 @@ fn kad_bytes_are_those_of_the_specification() {
     let put = kad::KadMessage {
         kind: kad::KadKind::PutValue,
         record: Some(kad::Record { key: Bytes::from_static(b"key"), value: Bytes::from_static(b"value") }),
-        closer: vec![kad::KadPeer { id: peer(7), addrs: vec![addr], connected: true }],
+        closer: vec![kad::KadPeer { id: peer(7), addrs: [addr].into(), connected: true }],
         ..find
     };
     let id = [&[0x00, 0x24, 0x08, 0x01, 0x12, 0x20][..], &[7; 32]].concat();
@@ -121,7 +121,7 @@ fn the_fields_of_rust_libp2p_are_accepted_and_unknown_ones_skipped() {
 fn a_kad_answer_is_cut_to_its_frame() {
     let addr: multiaddr::Multiaddr = alloc::format!("/dns/{}/tcp/1", "a".repeat(60)).parse().unwrap();
     let peers: Vec<_> =
-        (0..40).map(|i| kad::KadPeer { id: peer(i), addrs: vec![addr.clone(); 8], connected: false }).collect();
+        (0..40).map(|i| kad::KadPeer { id: peer(i), addrs: vec![addr.clone(); 8].into(), connected: false }).collect();
     let answer = kad::KadMessage {
         kind: kad::KadKind::GetProviders,
         key: Bytes::from_static(b"k"),
