@@ -29,6 +29,8 @@ pub(crate) enum Verb {
     Up(Up),
     /// Pack a folder or take a file, sign it and tell the network.
     Publish(Publish),
+    /// Publish the metadata of other registries, a release for each row.
+    Import(Import),
     /// Find packages by words.
     Search(Search),
     /// What is known of a package: all its versions, or one.
@@ -147,8 +149,46 @@ pub(crate) enum Role {
     Seed,
 }
 
+#[derive(clap::Args, Debug)]
+pub(crate) struct Import {
+    /// One JSON object per line, plain or compressed with gzip or zstd; - is standard input. With --cargo-cache, a lock
+    /// file (Cargo.lock).
+    #[arg(required_unless_present = "cargo_cache")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Publish the .crate files of a lock file, with their bytes, as far as cargo has them in its cache.
+    #[arg(long, conflicts_with_all = ["format", "map", "scheme"])]
+    pub(crate) cargo_cache: bool,
+
+    /// What the rows are like; detected from the first one when not given.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+
+    /// Take a field of the release from this field of the row, or with nothing after the = from none; may be given
+    /// several times.
+    #[arg(long = "map", value_name = "FIELD=SOURCE")]
+    pub(crate) map: Vec<String>,
+
+    /// What orders the versions; debian for Debian's rows, semver for others.
+    #[arg(long, value_enum)]
+    pub(crate) scheme: Option<Scheme>,
+}
+
+/// Whose rows an import reads.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    /// Fields with the names a release has them under.
+    Plain,
+    /// Debian's package index.
+    Debian,
+    /// Rust crates.
+    Crates,
+    /// npm packages.
+    Npm,
+}
+
 /// A scheme of versions on the command line.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Scheme {
     /// Semantic Versioning; ranges work.

@@ -13,12 +13,23 @@ use crate::error::CliError;
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub(crate) enum Request {
     Publish(Box<Publish>),
+    /// Answered by one line with the [`Outcome`] of each item.
+    Import {
+        items: Vec<Item>,
+    },
     Search(Search),
-    Info { spec: String },
-    Get { spec: String, out: PathBuf },
+    Info {
+        spec: String,
+    },
+    Get {
+        spec: String,
+        out: PathBuf,
+    },
     Watch(Watch),
     Peers,
-    Connect { addr: String },
+    Connect {
+        addr: String,
+    },
     Status,
 }
 
@@ -26,6 +37,12 @@ pub(crate) enum Request {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Publish {
     pub(crate) path: PathBuf,
+    pub(crate) about: About,
+}
+
+/// What is said of a release.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct About {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) scheme: args::Scheme,
@@ -35,6 +52,54 @@ pub(crate) struct Publish {
     pub(crate) category: String,
     pub(crate) tags: Vec<String>,
     pub(crate) licence: String,
+    /// Lists of alternatives.
+    pub(crate) dependencies: Vec<Vec<Dependency>>,
+}
+
+impl About {
+    /// Bytes of its texts.
+    pub(crate) fn size(&self) -> usize {
+        let texts = [&self.name, &self.version, &self.summary, &self.description, &self.category, &self.licence];
+        let needs = self.dependencies.iter().flatten().flat_map(|one| [&one.name, &one.requirement]);
+        texts.into_iter().chain(&self.keywords).chain(&self.tags).chain(needs).map(String::len).sum()
+    }
+}
+
+/// A package of the same publisher, and which versions of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    pub(crate) requirement: String,
+}
+
+/// One release of an import.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Item {
+    pub(crate) about: About,
+    pub(crate) content: ItemContent,
+}
+
+/// What is known of the bytes of an imported release.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ItemContent {
+    Unknown,
+    External {
+        /// In hex.
+        sha256: String,
+        size: u64,
+    },
+    /// They are in this file and come along.
+    File(PathBuf),
+}
+
+/// What became of an item.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    Published,
+    Unchanged,
+    Refused(String),
 }
 
 /// One line of the daemon's answer.
@@ -53,15 +118,18 @@ impl Request {
     pub(crate) fn publish(args: args::Publish) -> Result<Self, CliError> {
         Ok(Self::Publish(Box::new(Publish {
             path: absolute(&args.path)?,
-            name: args.name,
-            version: args.release,
-            scheme: args.scheme,
-            summary: args.summary,
-            description: args.description,
-            keywords: args.keywords,
-            category: args.category,
-            tags: args.tags,
-            licence: args.licence,
+            about: About {
+                name: args.name,
+                version: args.release,
+                scheme: args.scheme,
+                summary: args.summary,
+                description: args.description,
+                keywords: args.keywords,
+                category: args.category,
+                tags: args.tags,
+                licence: args.licence,
+                dependencies: Vec::new(),
+            },
         })))
     }
 

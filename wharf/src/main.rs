@@ -1,12 +1,14 @@
 //! `wharf`: the daemon and the command line of a package registry without a server.
 
 mod args;
+mod cargo;
 mod client;
 mod control;
 mod daemon;
 mod demo;
 mod error;
 mod home;
+mod import;
 mod render;
 
 use std::process::ExitCode;
@@ -58,6 +60,7 @@ fn run(args: Args) -> Result<(), CliError> {
         Verb::Up(up) => return daemon::run(home, up, json),
         Verb::Demo(_) => unreachable!("handled above"),
         Verb::Publish(publish) => Request::publish(publish)?,
+        Verb::Import(import) => return import::run(&home, import, json),
         Verb::Search(search) => Request::Search(search),
         Verb::Info { spec } => Request::Info { spec },
         Verb::Get(get) => Request::get(get)?,

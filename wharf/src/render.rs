@@ -31,6 +31,7 @@ impl View {
     pub(crate) fn new(request: &Request, json: bool) -> Self {
         let kind = match request {
             Request::Publish(_) => Kind::Publish,
+            Request::Import { .. } => unreachable!("an import shows itself"),
             Request::Search(search) => Kind::Search { explain: search.explain },
             Request::Info { .. } => Kind::Info,
             Request::Get { .. } => Kind::Get,

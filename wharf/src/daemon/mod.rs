@@ -1,6 +1,7 @@
 //! `wharf up`: one node, and the control socket through which the other verbs use it.
 
 mod failure;
+mod import;
 mod verbs;
 
 use std::os::unix::fs::PermissionsExt;

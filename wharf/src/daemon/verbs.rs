@@ -4,25 +4,27 @@ use std::path::Path;
 
 use futures::StreamExt;
 use multiaddr::{Multiaddr, Protocol};
-use registry_core::catalog::{Content, Name, PackageSpec, ReleaseInfo, Scheme, UpdateKind, Version};
+use registry_core::catalog::{Content, NewRelease, PackageSpec, ReleaseInfo, UpdateKind};
 use registry_core::event::{Event, Stage};
 use registry_core::input::Side;
 use registry_core::peers::PeerView;
 use registry_core::search::{Hit, Query, ScorePart};
 use registry_core::{PeerId, PublisherId};
-use registry_node::{Error, Existing, NewPackage, Notice, Registry};
+use registry_node::{Error, Existing, Notice, Packed, Registry};
 use serde_json::{Value, json};
 
-use crate::args::{self, Search, Watch};
+use crate::args::{Search, Watch};
 use crate::control::{Publish, Request};
 use crate::daemon::Lines;
 use crate::daemon::failure::failure;
+use crate::daemon::import::{self, new_release};
 use crate::error::{CliError, Code};
 
 /// Runs one verb to its end.
 pub(super) async fn answer(registry: &Registry, request: Request, out: &mut Lines<'_>) -> Result<(), CliError> {
     match request {
         Request::Publish(publish) => self::publish(registry, *publish, out).await,
+        Request::Import { items } => import::import(registry, items, out).await,
         Request::Search(search) => self::search(registry, search, out).await,
         Request::Info { spec } => info(registry, &spec, out).await,
         Request::Get { spec, out: folder } => get(registry, &spec, &folder, out).await,
@@ -37,29 +39,16 @@ pub(super) async fn answer(registry: &Registry, request: Request, out: &mut Line
 }
 
 async fn publish(registry: &Registry, publish: Publish, out: &mut Lines<'_>) -> Result<(), CliError> {
-    let scheme = match publish.scheme {
-        args::Scheme::Semver => Scheme::Semver,
-        args::Scheme::Debian => Scheme::Debian,
-        args::Scheme::Opaque => Scheme::Opaque,
-    };
-    let name = Name::new(&publish.name).map_err(|reason| usage("name", reason))?;
-    let version = Version::new(&publish.version, scheme).map_err(|reason| usage("version", reason))?;
-    let package = NewPackage {
-        summary: publish.summary,
-        description: publish.description,
-        keywords: publish.keywords,
-        category: publish.category,
-        tags: publish.tags,
-        licence: publish.licence,
-        ..NewPackage::new(publish.path, name, version)
-    };
+    let release = new_release(publish.about, Content::Unknown)?;
     out.line(json!({"event": "progress", "stage": "packing"})).await?;
-    let mut running = registry.publish(package).await.map_err(failure)?;
+    let Packed { root, size, .. } = registry.pack(publish.path, false).await.map_err(failure)?;
+    let release = NewRelease { content: Content::Root { root, size }, ..release };
+    let mut running = registry.publish_release(release).await.map_err(failure)?;
     while let Some(stage) = running.stage().await {
         out.line(progress(stage)).await?;
     }
     let published = running.await.map_err(failure)?;
-    let mut line = release(&published.release);
+    let mut line = describe(&published.release);
     line["event"] = json!("published");
     line["acks"] = json!(published.acks);
     line["sent"] = json!(published.sent);
@@ -80,7 +69,7 @@ async fn search(registry: &Registry, search: Search, out: &mut Lines<'_>) -> Res
 }
 
 fn result(hit: &Hit, explain: bool) -> Value {
-    let mut result = release(&hit.release);
+    let mut result = describe(&hit.release);
     result["score"] = json!(points(hit.score));
     if explain {
         let part = |part: &ScorePart| json!({"term": part.term, "field": part.field, "score": points(part.score)});
@@ -95,7 +84,7 @@ async fn info(registry: &Registry, spec: &str, out: &mut Lines<'_>) -> Result<()
     if releases.is_empty() {
         releases = vec![registry.resolve(spec).await.map_err(failure)?];
     }
-    let releases: Vec<_> = releases.iter().map(|one| release(one)).collect();
+    let releases: Vec<_> = releases.iter().map(|one| describe(one)).collect();
     out.line(json!({"releases": releases})).await
 }
 
@@ -110,7 +99,7 @@ async fn get(registry: &Registry, spec: &str, folder: &Path, out: &mut Lines<'_>
     let sources = running.await.map_err(failure)?.sources;
     registry.export(root, size, folder, Existing::Join).await.map_err(failure)?;
     let provider = |(peer, bytes): &(PeerId, u64)| json!({"peer_id": peer.to_string(), "bytes": bytes});
-    let mut line = release(&found);
+    let mut line = describe(&found);
     line["event"] = json!("fetched");
     line["out"] = json!(folder);
     line["providers"] = sources.iter().map(provider).collect();
@@ -127,7 +116,7 @@ async fn watch(registry: &Registry, watch: Watch, out: &mut Lines<'_>) -> Result
                 let wanted = publisher.is_none_or(|id| info.release.publisher == id)
                     && watch.name.as_ref().is_none_or(|name| info.release.meta.name.as_str() == name);
                 if wanted {
-                    let mut line = release(&info);
+                    let mut line = describe(&info);
                     line["event"] = json!("update");
                     line["kind"] = json!(kind_name(kind));
                     out.line(line).await?;
@@ -184,7 +173,7 @@ async fn status(registry: &Registry, out: &mut Lines<'_>) -> Result<(), CliError
 }
 
 /// A release as every verb shows it.
-fn release(info: &ReleaseInfo) -> Value {
+fn describe(info: &ReleaseInfo) -> Value {
     let meta = &info.release.meta;
     let mut line = json!({
         "publisher": info.release.publisher.to_string(),
@@ -260,8 +249,4 @@ fn parse_spec(text: &str) -> Result<PackageSpec, CliError> {
 fn parse_publisher(text: &str) -> Result<PublisherId, CliError> {
     let hint = "a publisher's id is the long word that `publish` and `search` print";
     PublisherId::parse(text).ok_or_else(|| CliError::new(Code::Usage, format!("publisher {text}: not an id"), hint))
-}
-
-fn usage(field: &str, reason: &str) -> CliError {
-    CliError::new(Code::Usage, format!("{field}: {reason}"), "see `wharf publish --help`")
 }

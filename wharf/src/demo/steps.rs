@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::args::{Runtime, Scheme, Search, Watch};
+use crate::args::{Runtime, Search, Watch};
 use crate::control::{Publish, Request};
 use crate::demo::Report;
 use crate::demo::crates::{self, CachedCrate};
@@ -41,8 +41,8 @@ pub(crate) fn run(packages: usize, report: &mut Report) -> Result<(), CliError> 
     })?;
 
     let sought = &crates[crates.len() / 2];
-    report.step("search", format!("another node finds {}", sought.name), || {
-        let hits = search(&searcher, &sought.name)?;
+    report.step("search", format!("another node finds {}", sought.locked.name), || {
+        let hits = search(&searcher, &sought.locked.name)?;
         let place = hits.iter().position(|hit| is(hit, sought));
         let place = place.ok_or_else(|| format!("not among {} results", hits.len()))?;
         Ok((format!("place {} of {}", place + 1, hits.len()), ()))
@@ -70,9 +70,9 @@ pub(crate) fn run(packages: usize, report: &mut Report) -> Result<(), CliError> 
         Ok((format!("joined through {}", short(&searcher.peer_id)), newcomer))
     })?;
 
-    report.step("find", format!("the newcomer finds {}", sought.name), || {
+    report.step("find", format!("the newcomer finds {}", sought.locked.name), || {
         let updates = watch(&newcomer, &publisher.publisher)?;
-        let known = || Ok::<_, String>(search(&newcomer, &sought.name)?.iter().any(|hit| is(hit, sought)));
+        let known = || Ok::<_, String>(search(&newcomer, &sought.locked.name)?.iter().any(|hit| is(hit, sought)));
         while !known()? {
             updates.recv_timeout(UPDATE_PATIENCE).map_err(|_| "the catalogue did not come".to_string())?;
         }
@@ -95,7 +95,7 @@ pub(crate) fn run(packages: usize, report: &mut Report) -> Result<(), CliError> 
     report.step("compare", "every file has Cargo.lock's checksum", || {
         for one in &crates {
             let path = out.path().join("newcomer").join(file_name(one)?);
-            if !crates::matches(&path, &one.checksum)? {
+            if !one.locked.matches(&path)? {
                 return Err(format!("{} differs", path.display()));
             }
         }
@@ -112,26 +112,15 @@ pub(crate) fn run(packages: usize, report: &mut Report) -> Result<(), CliError> 
 }
 
 fn publish(home: &Path, one: &CachedCrate) -> Result<(), String> {
-    let request = Request::Publish(Box::new(Publish {
-        path: one.path.clone(),
-        name: one.name.clone(),
-        version: one.version.clone(),
-        scheme: Scheme::Semver,
-        summary: one.summary.clone(),
-        description: String::new(),
-        keywords: one.keywords.clone(),
-        category: one.category.clone(),
-        tags: Vec::new(),
-        licence: one.licence.clone(),
-    }));
+    let request = Request::Publish(Box::new(Publish { path: one.path.clone(), about: one.about.clone() }));
     let mut published = false;
     node::call(home, &request, |line| published |= line["event"] == "published")?;
-    if published { Ok(()) } else { Err(format!("{} was not published", one.name)) }
+    if published { Ok(()) } else { Err(format!("{} was not published", one.locked.name)) }
 }
 
 /// Fetches one package; bytes per provider.
 fn get(home: &Path, publisher: &str, one: &CachedCrate, out: &Path) -> Result<Vec<(String, u64)>, String> {
-    let spec = format!("{publisher}/{}@{}", one.name, one.version);
+    let spec = format!("{publisher}/{}@{}", one.locked.name, one.locked.version);
     let mut sources = Vec::new();
     let request = Request::Get { spec, out: out.to_path_buf() };
     node::call(home, &request, |line| {
@@ -140,7 +129,7 @@ fn get(home: &Path, publisher: &str, one: &CachedCrate, out: &Path) -> Result<Ve
             sources.push((peer, provider["bytes"].as_u64().unwrap_or(0)));
         }
     })
-    .map_err(|error| format!("{}: {error}", one.name))?;
+    .map_err(|error| format!("{}: {error}", one.locked.name))?;
     Ok(sources)
 }
 
@@ -158,7 +147,7 @@ fn search(node: &Node, words: &str) -> Result<Vec<Value>, String> {
 }
 
 fn is(hit: &Value, one: &CachedCrate) -> bool {
-    hit["name"] == one.name.as_str()
+    hit["name"] == one.locked.name.as_str()
 }
 
 /// Updates of one publisher as a node learns of them, from now on. The thread ends with the node's process.

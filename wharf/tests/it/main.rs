@@ -2,6 +2,7 @@
 
 mod cli;
 mod garbage;
+mod import;
 mod kill;
 mod node;
 mod proxy;
