@@ -16,12 +16,13 @@ use registry_core::input::GossipVersion;
 use registry_core::{Config, Event, Message, Protocol};
 use registry_node::net::NetConfig;
 use registry_node::{Error, Keys, Notice, Registry, Subscription};
-use runtime_tokio::Tokio;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::foreign::{Foreign, Setup};
-use crate::shell::{PATIENCE, Shell};
+use super::rust::{Foreign, Setup};
+use crate::PATIENCE;
+use crate::net::shell::Shell;
+use crate::runtimes::Mix;
 
 /// Peers of each kind.
 const HALF: usize = 11;
@@ -35,11 +36,11 @@ struct Wharf {
 }
 
 impl Wharf {
-    async fn start(config: Config, bootstrap: Vec<multiaddr::Multiaddr>) -> Self {
+    async fn start(mix: &Mix, config: Config, bootstrap: Vec<multiaddr::Multiaddr>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
         let builder = Registry::builder(dir.path(), Keys::ephemeral()).listen(listen).bootstrap(bootstrap);
-        let registry = builder.config(config).start(Tokio::current()).await.unwrap();
+        let registry = builder.config(config).start(mix.runtime()).await.unwrap();
         let notices = registry.subscribe().await.unwrap();
         Self { registry, notices, _dir: dir }
     }
@@ -135,8 +136,8 @@ impl Probe {
     const GET_VALUE: u8 = 1;
     const GET_PROVIDERS: u8 = 3;
 
-    async fn start(peers: &[Peer<'_>]) -> Self {
-        let mut shell = Shell::with(NetConfig { server: false, ..NetConfig::default() }).await;
+    async fn start(mix: &Mix, peers: &[Peer<'_>]) -> Self {
+        let mut shell = Shell::with(mix, NetConfig { server: false, ..NetConfig::default() }).await;
         for peer in peers {
             let id = registry_core::PeerId::from_bytes(&peer.id().to_bytes()).unwrap();
             shell.dial(0, Some(id), vec![peer.addr()]).await;
@@ -255,10 +256,10 @@ fn shared_key(peers: &[Peer<'_>], name: impl Fn(usize) -> Bytes) -> Bytes {
 }
 
 /// Joins peers of both kinds through one.
-async fn mixed_network() -> (Vec<Wharf>, Vec<Foreign>) {
-    let first = Wharf::start(config(), Vec::new()).await;
+async fn mixed_network(mix: &Mix) -> (Vec<Wharf>, Vec<Foreign>) {
+    let first = Wharf::start(mix, config(), Vec::new()).await;
     let entrance = first.addr();
-    let others = join_all((1..HALF).map(|_| Wharf::start(config(), vec![entrance.clone()])));
+    let others = join_all((1..HALF).map(|_| Wharf::start(mix, config(), vec![entrance.clone()])));
     let foreign = join_all((0..HALF).map(|_| Foreign::start(Setup { k: K, ..Setup::default() })));
     let (others, foreign) = futures::join!(others, foreign);
     foreign.iter().for_each(|foreign| foreign.dial(entrance.clone()));
@@ -269,15 +270,14 @@ fn peers<'a>(wharf: &'a [Wharf], foreign: &'a [Foreign]) -> Vec<Peer<'a>> {
     wharf.iter().map(Peer::Wharf).chain(foreign.iter().map(Peer::Foreign)).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn values_and_provider_records_are_stored_and_found_both_ways() {
-    let (wharf, foreign) = mixed_network().await;
+pub(crate) async fn values_and_provider_records_are_stored_and_found_both_ways(mix: Mix) {
+    let (wharf, foreign) = mixed_network(&mix).await;
     let peers = peers(&wharf, &foreign);
     for peer in &peers {
         let what = format!("{} knows its neighbours (wharf: {})", peer.id(), peer.is_wharf());
         eventually(&what, async || peer.servers().await >= K).await;
     }
-    let mut probe = Probe::start(&peers).await;
+    let mut probe = Probe::start(&mix, &peers).await;
     for writer_is_wharf in [true, false] {
         let of_kind = |peer: &&Peer<'_>| peer.is_wharf() == writer_is_wharf;
 
@@ -327,14 +327,13 @@ async fn values_and_provider_records_are_stored_and_found_both_ways() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn provider_records_expire_on_both_kinds_unless_they_are_announced_again() {
+pub(crate) async fn provider_records_expire_on_both_kinds_unless_they_are_announced_again(mix: Mix) {
     let ttl = Duration::from_secs(3);
     let mut config = config();
     config.kad.provider_ttl = ttl;
     config.kad.provider_republish = ttl / 4;
-    let first = Wharf::start(config.clone(), Vec::new()).await;
-    let second = Wharf::start(config, vec![first.addr()]).await;
+    let first = Wharf::start(&mix, config.clone(), Vec::new()).await;
+    let second = Wharf::start(&mix, config, vec![first.addr()]).await;
     let setup = || Setup { provider_ttl: ttl, ..Setup::default() };
     let foreign = [Foreign::start(setup()).await, Foreign::start(setup()).await];
     foreign.iter().for_each(|foreign| foreign.dial(first.addr()));
@@ -345,7 +344,7 @@ async fn provider_records_expire_on_both_kinds_unless_they_are_announced_again()
     }
 
     let (foreigns, wharfs) = (provider_key("a foreign peer's"), provider_key("a wharf node's"));
-    let mut probe = Probe::start(&peers).await;
+    let mut probe = Probe::start(&mix, &peers).await;
     foreign[0].provide(&foreigns).await;
     wharf[0].provide(&wharfs).await;
     for holder in [wharf[0].id(), wharf[1].id(), foreign[1].peer_id] {
@@ -394,8 +393,7 @@ async fn hear_all(wharf: &mut [Wharf], foreign: &mut [Foreign], heard: &mut [Hea
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn signed_messages_reach_every_subscriber_once_through_peers_of_the_other_kind() {
+pub(crate) async fn signed_messages_reach_every_subscriber_once_through_peers_of_the_other_kind(mix: Mix) {
     const TOPIC: &str = "mixed";
     const NEIGHBOURS: [usize; 3] = [0, 1, 5];
     const BURST: u8 = 8;
@@ -403,7 +401,7 @@ async fn signed_messages_reach_every_subscriber_once_through_peers_of_the_other_
     // Nobody hears of peers he was not connected to: the foreign peers speak DHT protocols of their own.
     let mut config = config();
     config.kad.server = false;
-    let mut wharf: Vec<_> = join_all((0..HALF).map(|_| Wharf::start(config.clone(), Vec::new()))).await;
+    let mut wharf: Vec<_> = join_all((0..HALF).map(|_| Wharf::start(&mix, config.clone(), Vec::new()))).await;
     let setup = |number| Setup { kad_protocol: format!("/{number}/kad/1.0.0"), ..Setup::default() };
     let mut foreign: Vec<_> = join_all((0..HALF).map(|number| Foreign::start(setup(number)))).await;
 
@@ -470,11 +468,10 @@ async fn signed_messages_reach_every_subscriber_once_through_peers_of_the_other_
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_foreign_peer_is_identified_and_stays_connected_for_more_than_a_ping_interval() {
+pub(crate) async fn a_foreign_peer_is_identified_and_stays_connected_for_more_than_a_ping_interval(mix: Mix) {
     let mut config = config();
     config.kad.server = false;
-    let node = Wharf::start(config, Vec::new()).await;
+    let node = Wharf::start(&mix, config, Vec::new()).await;
     let setup = Setup { ping_interval: Duration::from_millis(500), ..Setup::default() };
     let foreign = Foreign::start(setup).await;
     foreign.dial(node.addr());
@@ -500,15 +497,14 @@ async fn a_foreign_peer_is_identified_and_stays_connected_for_more_than_a_ping_i
     assert_eq!(view.offences, 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_as_large_as_either_side_sends_are_read_by_the_other() {
+pub(crate) async fn messages_as_large_as_either_side_sends_are_read_by_the_other(mix: Mix) {
     const TOPIC: &str = "large";
     const COUNT: u8 = 12;
     /// The most that libp2p-gossipsub sends by default is 64 KiB with all that goes with it.
     const LARGEST_FOREIGN: usize = 65_000;
     /// What wharf sends is less, since libp2p-gossipsub measures what follows in the same read too.
     const LARGEST: usize = 55_000;
-    let mut node = Wharf::start(config(), Vec::new()).await;
+    let mut node = Wharf::start(&mix, config(), Vec::new()).await;
     let mut foreign = Foreign::start(Setup::default()).await;
     node.registry.pubsub_subscribe(TOPIC.into()).await.unwrap();
     foreign.subscribe(TOPIC);
@@ -534,14 +530,13 @@ async fn messages_as_large_as_either_side_sends_are_read_by_the_other() {
     assert_eq!(node.registry.peers().await.unwrap()[0].offences, 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_connection_brings_everything_back() {
+pub(crate) async fn a_new_connection_brings_everything_back(mix: Mix) {
     const TOPIC: &str = "again";
     const KEY: &[u8] = b"/test/again";
     let mut config = config();
     // It does not dial by itself.
     config.peers.min_connections = 0;
-    let mut node = Wharf::start(config, Vec::new()).await;
+    let mut node = Wharf::start(&mix, config, Vec::new()).await;
     let mut foreign = Foreign::start(Setup { k: 1, ..Setup::default() }).await;
     node.registry.pubsub_subscribe(TOPIC.into()).await.unwrap();
     foreign.subscribe(TOPIC);
@@ -578,9 +573,8 @@ async fn a_new_connection_brings_everything_back() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn values_that_wharf_does_not_keep_are_refused_without_a_charge() {
-    let node = Wharf::start(config(), Vec::new()).await;
+pub(crate) async fn values_that_wharf_does_not_keep_are_refused_without_a_charge(mix: Mix) {
+    let node = Wharf::start(&mix, config(), Vec::new()).await;
     let foreign = Foreign::start(Setup { k: 1, ..Setup::default() }).await;
     foreign.dial(node.addr());
     for peer in [Peer::Wharf(&node), Peer::Foreign(&foreign)] {

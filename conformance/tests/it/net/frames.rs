@@ -7,17 +7,17 @@ use registry_core::input::{DialError, GossipVersion, ProtocolSet, RequestError};
 use registry_core::{Input, PeerId};
 use registry_node::net::{NetAction, NetConfig};
 
-use crate::shell::{Shell, block, compare_nothing, find_node, subscription};
+use super::shell::{Shell, block, compare_nothing, find_node, subscription};
+use crate::runtimes::Mix;
 
-async fn pair() -> (Shell, Shell) {
-    let (mut a, mut b) = (Shell::start().await, Shell::start().await);
+async fn pair(mix: &Mix) -> (Shell, Shell) {
+    let (mut a, mut b) = (Shell::start(mix).await, Shell::start(mix).await);
     a.connect(&mut b).await;
     (a, b)
 }
 
-#[tokio::test]
-async fn requests_of_both_protocols_are_answered_each_with_its_own() {
-    let (mut a, b) = pair().await;
+pub(crate) async fn requests_of_both_protocols_are_answered_each_with_its_own(mix: Mix) {
+    let (mut a, b) = pair(&mix).await;
     let b = b.echo();
     for n in 0..60 {
         let msg = if n % 3 == 0 { compare_nothing() } else { find_node(&[n; 20]) };
@@ -38,9 +38,8 @@ async fn requests_of_both_protocols_are_answered_each_with_its_own() {
     }
 }
 
-#[tokio::test]
-async fn too_many_waiting_requests_are_refused_and_the_rest_is_answered() {
-    let (mut a, b) = pair().await;
+pub(crate) async fn too_many_waiting_requests_are_refused_and_the_rest_is_answered(mix: Mix) {
+    let (mut a, b) = pair(&mix).await;
     let b = b.echo();
     const SENT: u64 = 500;
     for n in 0..SENT {
@@ -57,9 +56,8 @@ async fn too_many_waiting_requests_are_refused_and_the_rest_is_answered() {
     assert!(answered >= 64, "{answered}");
 }
 
-#[tokio::test]
-async fn a_request_that_is_closed_without_an_answer_fails_at_once() {
-    let (mut a, mut b) = pair().await;
+pub(crate) async fn a_request_that_is_closed_without_an_answer_fails_at_once(mix: Mix) {
+    let (mut a, mut b) = pair(&mix).await;
     a.request(1, b.id, find_node(b"first")).await;
     let token = b
         .until(|input| match input {
@@ -81,9 +79,8 @@ async fn a_request_that_is_closed_without_an_answer_fails_at_once() {
     assert_eq!(a.ask(2, b.id, find_node(b"second")).await, Ok(find_node(b"second")));
 }
 
-#[tokio::test]
-async fn one_way_messages_arrive_in_order_and_notices_on_streams_of_their_own() {
-    let (mut a, mut b) = pair().await;
+pub(crate) async fn one_way_messages_arrive_in_order_and_notices_on_streams_of_their_own(mix: Mix) {
+    let (mut a, mut b) = pair(&mix).await;
     for n in 0..50 {
         a.send(b.id, subscription(&format!("topic {n}")), SendClass::Control).await;
     }
@@ -116,9 +113,8 @@ async fn one_way_messages_arrive_in_order_and_notices_on_streams_of_their_own() 
     }
 }
 
-#[tokio::test]
-async fn peers_learn_what_the_other_serves_and_when_that_changes() {
-    let (mut a, mut b) = (Shell::start().await, Shell::start().await);
+pub(crate) async fn peers_learn_what_the_other_serves_and_when_that_changes(mix: Mix) {
+    let (mut a, mut b) = (Shell::start(&mix).await, Shell::start(&mix).await);
     a.dial(0, None, vec![b.addr.clone()]).await;
     let served = |input: &Input| match input {
         Input::Identified { info, .. } => Some(info.clone()),
@@ -140,9 +136,8 @@ async fn peers_learn_what_the_other_serves_and_when_that_changes() {
     assert_eq!(a.ask(2, b.id, find_node(b"key")).await, Ok(find_node(b"key")));
 }
 
-#[tokio::test]
-async fn dials_fail_for_the_right_reason() {
-    let (mut a, b) = (Shell::start().await, Shell::start().await);
+pub(crate) async fn dials_fail_for_the_right_reason(mix: Mix) {
+    let (mut a, b) = (Shell::start(&mix).await, Shell::start(&mix).await);
     let gone = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         format!("/ip4/127.0.0.1/tcp/{}", listener.local_addr().unwrap().port()).parse().unwrap()
@@ -169,9 +164,8 @@ async fn dials_fail_for_the_right_reason() {
     }
 }
 
-#[tokio::test]
-async fn a_disconnect_ends_requests_and_is_told_once() {
-    let (mut a, mut b) = pair().await;
+pub(crate) async fn a_disconnect_ends_requests_and_is_told_once(mix: Mix) {
+    let (mut a, mut b) = pair(&mix).await;
     a.request(1, b.id, find_node(b"never answered")).await;
     b.until(|input| matches!(input, Input::Request { .. }).then_some(())).await;
     b.act(NetAction::Disconnect(a.id)).await;
@@ -191,10 +185,9 @@ async fn a_disconnect_ends_requests_and_is_told_once() {
     a.connect(&mut b).await;
 }
 
-#[tokio::test]
-async fn attack_60_two_peers_that_dial_each_other_at_once_are_up_once_and_down_once() {
+pub(crate) async fn attack_60_two_peers_that_dial_each_other_at_once_are_up_once_and_down_once(mix: Mix) {
     for _ in 0..5 {
-        let (mut a, mut b) = (Shell::start().await, Shell::start().await);
+        let (mut a, mut b) = (Shell::start(&mix).await, Shell::start(&mix).await);
         a.dial(1, Some(b.id), vec![b.addr.clone()]).await;
         b.dial(1, Some(a.id), vec![a.addr.clone()]).await;
         // Each dial is answered, whichever connection was first.
@@ -220,10 +213,9 @@ async fn attack_60_two_peers_that_dial_each_other_at_once_are_up_once_and_down_o
     }
 }
 
-#[tokio::test]
-async fn a_second_connection_of_the_same_peer_is_no_news_and_one_too_many_is_refused() {
+pub(crate) async fn a_second_connection_of_the_same_peer_is_no_news_and_one_too_many_is_refused(mix: Mix) {
     let config = NetConfig { max_per_peer: 2, ..NetConfig::default() };
-    let (mut a, b) = (Shell::start().await, Shell::with(config).await);
+    let (mut a, b) = (Shell::start(&mix).await, Shell::with(&mix, config).await);
     let mut b = b.echo();
     a.dial(1, Some(b.id), vec![b.addr.clone()]).await;
     a.until(|input| matches!(input, Input::Connected { .. }).then_some(())).await;

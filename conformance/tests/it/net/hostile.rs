@@ -10,16 +10,18 @@ use registry_node::net::NetConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::raw::Raw;
-use crate::shell::{Echo, PATIENCE, Shell, block, find_node, find_node_body};
+use super::raw::Raw;
+use super::shell::{Echo, Shell, block, find_node, find_node_body};
+use crate::PATIENCE;
+use crate::runtimes::Mix;
 
 const KAD: &str = "/wharf/kad/1.0.0";
 const GOSSIP: &str = "/meshsub/1.1.0";
 const BITSWAP: &str = "/ipfs/bitswap/1.2.0";
 const REGISTRY: &str = "/wharf/registry/1";
 
-async fn victim() -> Echo {
-    Shell::start().await.echo()
+async fn victim(mix: &Mix) -> Echo {
+    Shell::start(mix).await.echo()
 }
 
 fn socket(addr: &Multiaddr) -> (std::net::Ipv4Addr, u16) {
@@ -44,9 +46,8 @@ async fn is_malformed(victim: &mut Echo, stream: &mut (impl futures::AsyncRead +
     assert!(ended.is_err() || rest.is_empty());
 }
 
-#[tokio::test]
-async fn attack_01_prefixes_above_the_limit_close_the_stream_before_anything_is_reserved() {
-    let mut victim = victim().await;
+pub(crate) async fn attack_01_prefixes_above_the_limit_close_the_stream_before_anything_is_reserved(mix: Mix) {
+    let mut victim = victim(&mix).await;
     let mut raw = Raw::dial(&victim.addr).await;
     for (protocol, name) in
         [(Protocol::Kad, KAD), (Protocol::Gossip, GOSSIP), (Protocol::Bitswap, BITSWAP), (Protocol::Registry, REGISTRY)]
@@ -63,12 +64,11 @@ async fn attack_01_prefixes_above_the_limit_close_the_stream_before_anything_is_
         stream.flush().await.unwrap();
         is_malformed(&mut victim, &mut stream, WireError::TooLong).await;
     }
-    victim.serves_an_honest_peer().await;
+    victim.serves_an_honest_peer(&mix).await;
 }
 
-#[tokio::test]
-async fn attack_02_endless_and_overlong_varints_close_the_stream() {
-    let mut victim = victim().await;
+pub(crate) async fn attack_02_endless_and_overlong_varints_close_the_stream(mix: Mix) {
+    let mut victim = victim(&mix).await;
     let mut raw = Raw::dial(&victim.addr).await;
     for (bytes, expected) in [(&[0xff; 11][..], WireError::TooLong), (&[0x81, 0x00], WireError::Varint)] {
         let mut stream = raw.stream(KAD).await.unwrap();
@@ -76,12 +76,11 @@ async fn attack_02_endless_and_overlong_varints_close_the_stream() {
         stream.flush().await.unwrap();
         is_malformed(&mut victim, &mut stream, expected).await;
     }
-    victim.serves_an_honest_peer().await;
+    victim.serves_an_honest_peer(&mix).await;
 }
 
-#[tokio::test]
-async fn attack_03_a_stream_that_ends_in_the_middle_of_a_frame_is_a_fault() {
-    let mut victim = victim().await;
+pub(crate) async fn attack_03_a_stream_that_ends_in_the_middle_of_a_frame_is_a_fault(mix: Mix) {
+    let mut victim = victim(&mix).await;
     let mut raw = Raw::dial(&victim.addr).await;
     for name in [KAD, GOSSIP, BITSWAP, REGISTRY] {
         let mut stream = raw.stream(name).await.unwrap();
@@ -89,12 +88,11 @@ async fn attack_03_a_stream_that_ends_in_the_middle_of_a_frame_is_a_fault() {
         stream.close().await.unwrap();
         is_malformed(&mut victim, &mut stream, WireError::Truncated).await;
     }
-    victim.serves_an_honest_peer().await;
+    victim.serves_an_honest_peer(&mix).await;
 }
 
-#[tokio::test]
-async fn attack_04_frames_glued_together_or_split_byte_by_byte_are_served_alike() {
-    let victim = victim().await;
+pub(crate) async fn attack_04_frames_glued_together_or_split_byte_by_byte_are_served_alike(mix: Mix) {
+    let victim = victim(&mix).await;
     let mut raw = Raw::dial(&victim.addr).await;
     let body = find_node_body(b"key");
     let frame = [&[body.len() as u8][..], &body].concat();
@@ -113,27 +111,25 @@ async fn attack_04_frames_glued_together_or_split_byte_by_byte_are_served_alike(
     }
 }
 
-#[tokio::test]
-async fn attack_08_a_frame_that_trickles_in_loses_its_slot_at_the_deadline() {
-    let mut victim = victim().await;
+pub(crate) async fn attack_08_a_frame_that_trickles_in_loses_its_slot_at_the_deadline(mix: Mix) {
+    let mut victim = victim(&mix).await;
     let mut raw = Raw::dial(&victim.addr).await;
     let mut stream = raw.stream(KAD).await.unwrap();
     stream.write_all(&[100, 1]).await.unwrap();
     stream.flush().await.unwrap();
-    victim.serves_an_honest_peer().await;
+    victim.serves_an_honest_peer(&mix).await;
     is_malformed(&mut victim, &mut stream, WireError::Truncated).await;
 }
 
-#[tokio::test]
-async fn attack_09_a_flood_of_streams_is_capped_and_others_are_served() {
-    let victim = victim().await;
+pub(crate) async fn attack_09_a_flood_of_streams_is_capped_and_others_are_served(mix: Mix) {
+    let victim = victim(&mix).await;
     let mut raw = Raw::dial(&victim.addr).await;
     let mut streams = Vec::new();
     for n in 0..100 {
         let name = [KAD, GOSSIP, BITSWAP, REGISTRY][n % 4];
         streams.push(raw.stream(name).await.expect("the newest stream is taken"));
     }
-    victim.serves_an_honest_peer().await;
+    victim.serves_an_honest_peer(&mix).await;
     // The oldest streams had to go: 25 of each kind were opened, and only DHT streams may be that many.
     let mut ended = 0;
     for (n, stream) in streams.iter_mut().enumerate().take(60) {
@@ -155,12 +151,11 @@ async fn attack_09_a_flood_of_streams_is_capped_and_others_are_served() {
     assert_eq!(answer, frame);
     // More streams than the connection may have end the connection, and nothing else.
     while raw.stream(KAD).await.map(|stream| streams.push(stream)).is_some() && streams.len() < 400 {}
-    victim.serves_an_honest_peer().await;
+    victim.serves_an_honest_peer(&mix).await;
 }
 
-#[tokio::test]
-async fn unfinished_frames_of_one_connection_are_bounded_together() {
-    let victim = victim().await;
+pub(crate) async fn unfinished_frames_of_one_connection_are_bounded_together(mix: Mix) {
+    let victim = victim(&mix).await;
     let mut raw = Raw::dial(&victim.addr).await;
     let mut streams = Vec::new();
     for _ in 0..3 {
@@ -177,13 +172,12 @@ async fn unfinished_frames_of_one_connection_are_bounded_together() {
     // Two of them fit; the one that came last does not.
     let mut rest = Vec::new();
     let _ = tokio::time::timeout(PATIENCE, streams[2].read_to_end(&mut rest)).await.expect("the stream is still open");
-    victim.serves_an_honest_peer().await;
+    victim.serves_an_honest_peer(&mix).await;
 }
 
-#[tokio::test]
-async fn attack_58_a_peer_that_never_reads_loses_blocks_while_others_get_theirs() {
-    let mut sender = Shell::start().await;
-    let mut reader = Shell::start().await;
+pub(crate) async fn attack_58_a_peer_that_never_reads_loses_blocks_while_others_get_theirs(mix: Mix) {
+    let mut sender = Shell::start(&mix).await;
+    let mut reader = Shell::start(&mix).await;
     sender.connect(&mut reader).await;
     let mut sleeper = Raw::dial(&sender.addr).await;
     let sleeping = sender
@@ -217,9 +211,8 @@ async fn attack_58_a_peer_that_never_reads_loses_blocks_while_others_get_theirs(
     assert_eq!(received, msg);
 }
 
-#[tokio::test]
-async fn random_bytes_on_the_port_and_on_streams_are_harmless() {
-    let victim = victim().await;
+pub(crate) async fn random_bytes_on_the_port_and_on_streams_are_harmless(mix: Mix) {
+    let victim = victim(&mix).await;
     let mut state = 1_u64;
     let mut garbage = |len: usize| -> Vec<u8> {
         std::iter::repeat_with(|| {
@@ -242,12 +235,11 @@ async fn random_bytes_on_the_port_and_on_streams_are_harmless() {
         let _ = stream.write_all(&garbage(50 * n)).await;
         let _ = stream.close().await;
     }
-    victim.serves_an_honest_peer().await;
+    victim.serves_an_honest_peer(&mix).await;
 }
 
-#[tokio::test]
-async fn pending_connections_are_capped_and_the_others_get_their_turn() {
-    let victim = Shell::with(NetConfig { max_pending_incoming: 4, ..NetConfig::default() }).await.echo();
+pub(crate) async fn pending_connections_are_capped_and_the_others_get_their_turn(mix: Mix) {
+    let victim = Shell::with(&mix, NetConfig { max_pending_incoming: 4, ..NetConfig::default() }).await.echo();
     let mut idle = Vec::new();
     for _ in 0..4 {
         idle.push(TcpStream::connect(socket(&victim.addr)).await.unwrap());
@@ -258,29 +250,25 @@ async fn pending_connections_are_capped_and_the_others_get_their_turn() {
     let _ = tokio::time::timeout(PATIENCE, refused.read_to_end(&mut rest)).await.expect("the connection stays open");
     idle.clear();
     while Raw::try_dial(&victim.addr).await.is_none() {}
-    victim.serves_an_honest_peer().await;
+    victim.serves_an_honest_peer(&mix).await;
 }
 
 const FLOOD: &str = "WHARF_IDLE_FLOOD";
 /// More than are accepted.
 const SECURED: usize = 420;
 
-/// What the next test runs in a process of its own, where nothing else uses memory.
-#[tokio::test]
-async fn idle_flood_victim() {
-    if std::env::var_os(FLOOD).is_none() {
-        return;
-    }
-    let victim = victim().await;
-    let mut honest = Shell::start().await;
+/// Runs in a process of its own, where nothing else uses memory.
+async fn idle_flood(mix: Mix) {
+    let victim = victim(&mix).await;
+    let mut honest = Shell::start(&mix).await;
     honest.dial(0, Some(victim.id), vec![victim.addr.clone()]).await;
-    victim.serves_an_honest_peer().await;
+    victim.serves_an_honest_peer(&mix).await;
     let before = resident_mib();
     let mut idle = Vec::new();
     for _ in 0..1000 {
         idle.push(TcpStream::connect(socket(&victim.addr)).await.unwrap());
     }
-    victim.serves_an_honest_peer().await;
+    victim.serves_an_honest_peer(&mix).await;
     let bare = resident_mib();
     let mut secured = Vec::new();
     while secured.len() < SECURED {
@@ -301,14 +289,20 @@ fn resident_mib() -> i64 {
     line.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap() / 1024
 }
 
-#[cfg(target_os = "linux")]
-#[test]
-fn floods_of_idle_connections_cost_less_than_100_mib() {
+pub(crate) async fn floods_of_idle_connections_cost_less_than_100_mib(mix: Mix) {
+    if std::env::var_os(FLOOD).is_some() {
+        return idle_flood(mix).await;
+    }
+    if !cfg!(target_os = "linux") {
+        println!("skipped: resident memory is read from /proc");
+        return;
+    }
     let test = std::env::current_exe().unwrap();
-    let run = format!("ulimit -n 8192; exec '{}' --exact hostile::idle_flood_victim --nocapture", test.display());
+    let name = format!("floods_of_idle_connections_cost_less_than_100_mib::{}", mix.name());
+    let run = format!("ulimit -n 8192; exec '{}' --exact {name}", test.display());
     let output = Command::new("sh").args(["-c", &run]).env(FLOOD, "1").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("resident MiB"), "{text}");
-    println!("{text}");
+    let said = text.lines().find(|line| line.contains("resident MiB")).unwrap_or_else(|| panic!("{text}"));
+    println!("{}: {said}", mix.name());
 }

@@ -9,9 +9,10 @@ use registry_core::catalog::{Name, PackageSpec, Scheme, Version};
 use registry_core::peers::Offence;
 use registry_core::{Event, Input, Message, PeerId, Protocol};
 use registry_node::{Existing, Keys, NewPackage, Notice, Registry};
-use runtime_tokio::Tokio;
 
-use crate::shell::{PATIENCE, Shell};
+use super::shell::Shell;
+use crate::PATIENCE;
+use crate::runtimes::Mix;
 
 const SIZE: usize = 12_000_000;
 
@@ -86,23 +87,22 @@ async fn lie(mut liar: Shell) {
     }
 }
 
-async fn node(dir: &Path) -> Registry {
+async fn node(mix: &Mix, dir: &Path) -> Registry {
     let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
-    Registry::builder(dir, Keys::ephemeral()).listen(listen).start(Tokio::current()).await.unwrap()
+    Registry::builder(dir, Keys::ephemeral()).listen(listen).start(mix.runtime()).await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn attack_28_a_provider_of_wrong_blocks_is_banned_and_the_transfer_completes() {
+pub(crate) async fn attack_28_a_provider_of_wrong_blocks_is_banned_and_the_transfer_completes(mix: Mix) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     let bytes: Vec<u8> = (0..SIZE as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     std::fs::write(&file, &bytes).unwrap();
-    let (honest, getter) = (node(&dir.path().join("honest")).await, node(&dir.path().join("getter")).await);
+    let (honest, getter) = (node(&mix, &dir.path().join("honest")).await, node(&mix, &dir.path().join("getter")).await);
     let version = Version { text: "1.0.0".into(), scheme: Scheme::Semver };
     let package = NewPackage::new(&file, Name::new("file").unwrap(), version);
     honest.publish(package).await.unwrap().await.unwrap();
 
-    let liar = Shell::start().await;
+    let liar = Shell::start(&mix).await;
     let (liar_id, liar_addr) = (liar.id, liar.addr.clone());
     tokio::spawn(lie(liar));
     let mut events = getter.subscribe().await.unwrap();

@@ -14,7 +14,7 @@ use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::shell::PATIENCE;
+use crate::PATIENCE;
 
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]

@@ -1,7 +1,5 @@
 //! A swarm whose loop is the test: it hands actions in and takes inputs out.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::{SinkExt, StreamExt};
@@ -13,10 +11,9 @@ use registry_core::input::{RequestError, Side};
 use registry_core::{Input, Message, PeerId, Protocol};
 use registry_node::net::{Behaviour, NetAction, NetConfig, NetLink};
 use registry_node::{Runtime, swarm};
-use runtime_tokio::Tokio;
 
-/// Nothing here takes so long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+use crate::PATIENCE;
+use crate::runtimes::Mix;
 
 pub(crate) struct Shell {
     pub(crate) id: PeerId,
@@ -26,15 +23,16 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    pub(crate) async fn start() -> Self {
-        Self::with(NetConfig::default()).await
+    pub(crate) async fn start(mix: &Mix) -> Self {
+        Self::with(mix, NetConfig::default()).await
     }
 
-    pub(crate) async fn with(config: NetConfig) -> Self {
+    pub(crate) async fn with(mix: &Mix, config: NetConfig) -> Self {
         let keypair = Keypair::generate_ed25519();
         let (behaviour, link) = Behaviour::new(config).unwrap();
-        let transport = Tokio::current().transport(&keypair).unwrap();
-        let executor = |task| drop(tokio::spawn(task));
+        let runtime = mix.runtime();
+        let transport = runtime.transport(&keypair).unwrap();
+        let executor = move |task| runtime.spawn(task);
         let mut swarm = swarm::build(transport, &keypair, behaviour, "test".into(), executor);
         swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
         let (stop, mut stopped) = oneshot::channel();
@@ -158,8 +156,8 @@ impl Echo {
     }
 
     /// An honest peer comes and is served.
-    pub(crate) async fn serves_an_honest_peer(&self) {
-        let mut honest = Shell::start().await;
+    pub(crate) async fn serves_an_honest_peer(&self, mix: &Mix) {
+        let mut honest = Shell::start(mix).await;
         honest.dial(0, Some(self.id), vec![self.addr.clone()]).await;
         honest.until(|input| matches!(input, Input::Connected { .. }).then_some(())).await;
         for n in 0..20 {

@@ -1,0 +1,4 @@
+//! Peers that are not wharf.
+
+pub(crate) mod interop;
+mod rust;
