@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use multiaddr::Multiaddr;
 
-use crate::catalog::{NewRelease, PackageSpec};
+use crate::catalog::{Amendment, NewRelease, PackageSpec};
 use crate::id::{BlockId, OpId, PeerId, TopicName};
 use crate::search::Query;
 
@@ -19,6 +19,10 @@ pub enum Command {
     /// Sign and store up to [`MAX_BATCH`](crate::catalog::MAX_BATCH) releases in one commit. A release that is published
     /// already or breaks a rule does not stop the others. Ends in `BatchPublished` or `Failed`.
     PublishBatch(Vec<NewRelease>),
+    /// Sign and announce a later word on an own package or version: yank, deprecate or take that back. Ends in `Published`
+    /// with the release concerned (of a whole package, its highest), or in `Failed`. What is so already is not said again,
+    /// and `Published` follows without anything being sent.
+    Amend(Amendment),
     /// Search the catalogue. Ends in `SearchDone`.
     Search(Query),
     /// Find the release a specification names, learning the publisher's log from the network if needed.
@@ -45,6 +49,7 @@ impl Command {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Publish(_) => "publish",
+            Self::Amend(_) => "amend",
             Self::PublishBatch(_) => "publish batch",
             Self::Search(_) => "search",
             Self::Resolve(_) => "resolve",

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use multiaddr::Multiaddr;
 
 use crate::action::StoreRequest;
-use crate::catalog::{ReleaseInfo, UpdateKind};
+use crate::catalog::{ReleaseInfo, Scheme, Unresolved, UpdateKind};
 use crate::command::{CommandError, FoundPeers};
 use crate::id::{BlockId, OpId, PeerId, TopicName};
 use crate::peers::Offence;
@@ -196,6 +196,10 @@ pub enum DhtResult {
 pub enum OpError {
     /// The name, the version or the record is not known to anybody asked.
     NotFound,
+    /// Several publishers have that name.
+    Ambiguous,
+    /// A range was asked for of versions whose scheme has none.
+    NoRanges(Scheme),
     /// The thing is known, but no peer to get it from.
     NoProviders,
     /// No peer is connected or can be dialled.
@@ -228,8 +232,22 @@ pub enum OpError {
 pub enum Refusal {
     /// The network knows a longer copy of the own log than this node; signing now would fork it.
     LogUnsynced,
-    /// Two different statements at one position of the publisher's log are known.
+    /// The publisher has contradicted itself: only what was admitted before, and is named exactly, is still picked.
     Forked,
+    /// All versions that fit are yanked; one of them can be named exactly.
+    Yanked,
+}
+
+impl From<Unresolved> for OpError {
+    fn from(why: Unresolved) -> Self {
+        match why {
+            Unresolved::Unknown => Self::NotFound,
+            Unresolved::Ambiguous => Self::Ambiguous,
+            Unresolved::NoRanges(scheme) => Self::NoRanges(scheme),
+            Unresolved::Yanked => Self::Refused(Refusal::Yanked),
+            Unresolved::Forked => Self::Refused(Refusal::Forked),
+        }
+    }
 }
 
 impl core::fmt::Display for OpError {
@@ -241,7 +259,12 @@ impl core::fmt::Display for OpError {
             Self::Timeout { asked, answered } => write!(f, "timed out: {answered} of {asked} peers answered"),
             Self::Verification => f.write_str("verification failed"),
             Self::Refused(Refusal::LogUnsynced) => f.write_str("the network has a longer copy of this publisher's log"),
-            Self::Refused(Refusal::Forked) => f.write_str("the publisher's log is forked"),
+            Self::Refused(Refusal::Forked) => f.write_str(
+                "the publisher has contradicted itself; only versions admitted before that can be had, by name",
+            ),
+            Self::Refused(Refusal::Yanked) => f.write_str("all versions that fit are yanked"),
+            Self::Ambiguous => f.write_str("several publishers have that name; say whose"),
+            Self::NoRanges(scheme) => write!(f, "versions of the scheme {} have no ranges", scheme.as_str()),
             Self::Storage => f.write_str("the store could not write"),
             Self::AlreadyPublished => f.write_str("that version is already published"),
             Self::Signing => f.write_str("the signing key is not available"),

@@ -12,6 +12,7 @@ use crate::catalog::announcement::Announcement;
 use crate::catalog::envelope::StatementError;
 use crate::catalog::log::{Checks, Conflict, Entry, Log, Run, Unfit};
 use crate::catalog::record::{HeadRecord, LogHead};
+use crate::catalog::statement::Says;
 use crate::catalog::{Catalog, CatalogEvent, Verdict};
 use crate::cx::Cx;
 use crate::event::BatchOutcome;
@@ -265,7 +266,7 @@ impl Catalog {
     fn check_versions(&self, run: &Run) -> Result<(), Unfit> {
         let mut seen = BTreeSet::new();
         for entry in &run.entries {
-            let meta = &entry.release.release.meta;
+            let Says::Release(meta) = &entry.statement.says else { continue };
             let held = self.packages.find(run.publisher(), &meta.name, &meta.version.text);
             let held = held.and_then(|held| self.logs.get(&run.publisher())?.get(held.position));
             if let Some(held) = held {
@@ -335,7 +336,7 @@ impl Catalog {
     pub(crate) fn handle_stored(&mut self, cx: &mut Cx<'_>, op: StoreId, result: StoreResult) {
         let Some(Commit { publisher, head, entries, origin }) = self.committing.remove(&op) else { return };
         let done = result == StoreResult::Done;
-        let first = entries.first().map(|entry| entry.release.clone()).filter(|_| done);
+        let first = entries.first().map(Entry::position).filter(|_| done);
         if done {
             self.append(publisher, head, entries);
             self.schedule_renewal(cx, publisher);
@@ -346,9 +347,12 @@ impl Catalog {
                     self.judge(reply, if done { Verdict::Accept } else { Verdict::Ignore });
                 }
             }
-            Origin::Publish { op } => self.finish_publish(op, first),
+            Origin::Publish { op } => {
+                let concerned = first.and_then(|position| self.about(publisher, position));
+                self.finish_publish(op, concerned);
+            }
             Origin::Batch { op, outcomes } => {
-                self.finish_batch(cx, op, outcomes, first.map(|first| first.release.position));
+                self.finish_batch(cx, op, outcomes, first);
             }
             Origin::Renewal if done => self.tell_head(),
             Origin::Renewal => self.retry_renewal(cx),
@@ -365,11 +369,8 @@ impl Catalog {
         self.bytes = self.bytes.saturating_sub(log.head.record.len()).saturating_add(head.record.len());
         log.head = head;
         for entry in entries {
-            let release = entry.release.clone();
-            self.bytes = self.bytes.saturating_add(entry.envelope.len());
-            log.push(entry);
-            let kind = self.packages.insert(&release.release);
-            self.events.push_back(CatalogEvent::Admitted { kind, release });
+            let update = self.take_in(entry);
+            self.events.push_back(CatalogEvent::Admitted { publisher, update });
         }
     }
 

@@ -1,7 +1,6 @@
 //! One publisher's log as this node holds it, and runs of entries on their way into it.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -11,32 +10,27 @@ use crate::catalog::cbor;
 use crate::catalog::envelope::{Domain, Envelope, StatementError};
 use crate::catalog::merkle::Tree;
 use crate::catalog::record::{HeadRecord, LogHead};
-use crate::catalog::release::{Release, ReleaseInfo};
-use crate::catalog::statement::MAX_STATEMENT;
+use crate::catalog::statement::{MAX_STATEMENT, Statement};
 use crate::id::{Digest, PublisherId};
 
 /// A statement on its way into a log: parsed, beside its encoded envelope.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) envelope: Bytes,
-    pub(crate) release: Arc<ReleaseInfo>,
+    pub(crate) digest: Digest,
+    pub(crate) statement: Statement,
 }
 
 impl Entry {
     /// Parses an encoded envelope with a statement of this network.
     pub(crate) fn open(envelope: &Bytes, network: &str) -> Result<(Self, Envelope), StatementError> {
         let parsed = Envelope::decode(envelope, MAX_STATEMENT)?;
-        let release = Release::from_body(&parsed.body, network)?;
-        let info = ReleaseInfo { statement: parsed.digest(), release };
-        Ok((Self { envelope: envelope.clone(), release: Arc::new(info) }, parsed))
-    }
-
-    pub(crate) fn digest(&self) -> Digest {
-        self.release.statement
+        let statement = Statement::from_body(&parsed.body, network)?;
+        Ok((Self { envelope: envelope.clone(), digest: parsed.digest(), statement }, parsed))
     }
 
     pub(crate) fn position(&self) -> u64 {
-        self.release.release.position
+        self.statement.position
     }
 }
 
@@ -49,8 +43,8 @@ pub(crate) struct Kept {
 
 impl Kept {
     /// Parses the statement again, which was valid when it was admitted.
-    pub(crate) fn release(&self, network: &str) -> Option<Arc<ReleaseInfo>> {
-        Entry::open(&self.envelope, network).ok().map(|(entry, _)| entry.release)
+    pub(crate) fn statement(&self, network: &str) -> Option<Statement> {
+        Entry::open(&self.envelope, network).ok().map(|(entry, _)| entry.statement)
     }
 }
 
@@ -145,7 +139,7 @@ impl Log {
         if first.position() != self.len() {
             return Err(Unfit::Gap);
         }
-        if first.release.release.previous != self.tip() {
+        if first.statement.previous != self.tip() {
             let ours = self.entries.last().map_or(&self.head.record, |entry| &entry.envelope);
             return Err(Unfit::Conflict(Conflict(ours.clone(), first.envelope.clone())));
         }
@@ -168,33 +162,31 @@ impl Log {
 
     fn root_with(&self, entries: &[Entry]) -> Digest {
         let mut tree = self.tree.clone();
-        entries.iter().for_each(|entry| tree.push(&entry.digest().0));
+        entries.iter().for_each(|entry| tree.push(&entry.digest.0));
         tree.root()
     }
 
     /// Is this the next entry below the head? For rows of the store, whose signatures were checked before.
     pub(crate) fn continues(&self, entry: &Entry) -> bool {
-        let release = &entry.release.release;
-        let place = (release.publisher, release.position, release.previous);
+        let Statement { publisher, position, previous, .. } = entry.statement;
         let below_head = || {
             self.len() + 1 < self.head.length
                 || HeadRecord::open(&self.head.record).is_ok_and(|(HeadRecord { head, .. }, _)| {
-                    (head.length, head.tip) == (self.len() + 1, entry.digest())
+                    (head.length, head.tip) == (self.len() + 1, entry.digest)
                         && head.root == self.root_with(core::slice::from_ref(entry))
                 })
         };
-        place == (self.publisher, self.len(), self.tip()) && below_head()
+        (publisher, position, previous) == (self.publisher, self.len(), self.tip()) && below_head()
     }
 
     /// Appends an entry that was checked.
-    pub(crate) fn push(&mut self, entry: Entry) {
-        let Entry { envelope, release } = entry;
-        self.tree.push(&release.statement.0);
+    pub(crate) fn push(&mut self, entry: Kept) {
+        self.tree.push(&entry.digest.0);
         // Most logs are short, and a node holds many: room is made by quarters.
         if self.entries.len() == self.entries.capacity() {
             self.entries.reserve_exact(1 + self.entries.len() / 4);
         }
-        self.entries.push(Kept { envelope, digest: release.statement });
+        self.entries.push(entry);
     }
 }
 
@@ -231,22 +223,22 @@ impl Run {
             checks.clear();
         }
         let mut entries: Vec<Entry> = Vec::new();
-        for (position, statement) in (from..).zip(statements) {
+        for (position, encoded) in (from..).zip(statements) {
             let held = log.and_then(|log| log.get(position));
-            if entries.is_empty() && held.is_some_and(|held| held.envelope == statement) {
+            if entries.is_empty() && held.is_some_and(|held| held.envelope == encoded) {
                 continue;
             }
-            let (entry, envelope) = Entry::open(statement, network)?;
-            let release = &entry.release.release;
-            let linked = entries.last().is_none_or(|last| release.previous == last.digest());
+            let (entry, envelope) = Entry::open(encoded, network)?;
+            let statement = &entry.statement;
+            let linked = entries.last().is_none_or(|last| statement.previous == last.digest);
             let at_tip = position + 1 == head.length;
-            if release.publisher != head.publisher {
+            if statement.publisher != head.publisher {
                 return Err(StatementError::Publisher);
             }
-            if release.position != position || !linked || at_tip && entry.digest() != head.tip {
+            if statement.position != position || !linked || at_tip && entry.digest != head.tip {
                 return Err(StatementError::Link);
             }
-            if entries.is_empty() && held.is_some_and(|held| held.digest == entry.digest()) {
+            if entries.is_empty() && held.is_some_and(|held| held.digest == entry.digest) {
                 continue;
             }
             checks.extend(envelope.checks(Domain::Statement, &record.inception)?);
@@ -266,7 +258,7 @@ impl Run {
 
     /// Leaves out what the log has come to hold since the run was opened.
     pub(crate) fn trim(&mut self, log: &Log) {
-        let held = |entry: &&Entry| log.get(entry.position()).is_some_and(|held| held.digest == entry.digest());
+        let held = |entry: &&Entry| log.get(entry.position()).is_some_and(|held| held.digest == entry.digest);
         let known = self.entries.iter().take_while(held).count();
         self.entries.drain(..known);
     }

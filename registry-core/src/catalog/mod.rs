@@ -12,12 +12,14 @@
 //! |---|---|
 //! | `envelope`, `cbor` | the frame of everything signed, and its strict encoding |
 //! | `inception`, `statement`, `head` | the three kinds of signed body |
+//! | `amendment` | what is said of a release later |
 //! | `record`, `announcement` | what the DHT and gossip carry of them |
 //! | `release`, `version`, `spec` | what a release says, the order of versions, how people name one |
 //! | `log`, `merkle`, `packages` | one publisher's log, its tree, all releases by name |
 //! | `admit`, `publish` | the way into a log, for others and for this node |
 
 mod admit;
+pub mod amendment;
 pub(crate) mod announcement;
 pub(crate) mod cbor;
 pub mod envelope;
@@ -59,20 +61,22 @@ use crate::id::{Digest, JobId, OpId, PeerIx, PublisherId, StoreId};
 use crate::input::Row;
 use crate::wire::registry::PublisherState;
 
+pub use amendment::{Amendment, Change, Deprecation, Status};
 pub use envelope::{Domain, Envelope, FieldError, StatementError};
 pub use head::Head;
 pub use inception::{Inception, LocalPublisher};
 pub use publish::MAX_BATCH;
-pub(crate) use publish::Order;
+pub(crate) use publish::{Order, Wish};
 pub use release::{Content, Dependency, Name, NewRelease, Release, ReleaseInfo, UpdateKind};
-pub use spec::PackageSpec;
+pub use spec::{PackageSpec, Unresolved};
+pub use statement::{Says, Statement};
 pub use version::{Scheme, Version};
 
 /// What the catalogue raises for its siblings, in order.
 #[derive(Clone, Debug)]
 pub(crate) enum CatalogEvent {
-    /// A statement is durable and part of the catalogue. Raised once per statement.
-    Admitted { kind: UpdateKind, release: Arc<ReleaseInfo> },
+    /// A statement is durable and part of the catalogue. Raised once per statement, with what it has changed, if anything.
+    Admitted { publisher: PublisherId, update: Option<Update> },
     /// An own release is signed (`Stage::Signed`).
     Signed { op: OpId },
     /// An own release is durable: put the head record under the publisher's key, provide, gossip `announcement`.
@@ -82,6 +86,8 @@ pub(crate) enum CatalogEvent {
     /// The own head was renewed before it expired, or moved by batches: put its record under the publisher's key, gossip
     /// `announcement`.
     HeadMoved { announcement: Bytes },
+    /// An own amendment says what is so already of this release; nothing was signed.
+    NothingToChange { op: OpId, release: Arc<ReleaseInfo> },
     /// An own release could not be made.
     PublishFailed { op: OpId, error: OpError },
     /// A head says that this publisher has more statements than this node: fetch them (first from `source`).
@@ -91,6 +97,9 @@ pub(crate) enum CatalogEvent {
     /// charges whom it asked.
     Judged { ticket: u64, verdict: Verdict },
 }
+
+/// What a statement has changed, and the release concerned; of a whole package, its highest.
+pub(crate) type Update = (UpdateKind, Arc<ReleaseInfo>);
 
 /// What to tell the network about something a peer handed in (gossipsub v1.1, extended validators).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,9 +147,9 @@ impl Catalog {
     }
 
     /// A row of `Table::Publisher` or `Table::Log`. Signatures were checked before it was stored. A row that does not
-    /// fit ends its log there; the rest comes back by sync, and until then an own log takes no new release. Gives the
-    /// release that came back with the row.
-    pub(crate) fn handle_recovered(&mut self, cx: &mut Cx<'_>, row: Row) -> Option<Arc<ReleaseInfo>> {
+    /// fit ends its log there; the rest comes back by sync, and until then an own log takes no new release. Gives what
+    /// the row's statement has changed.
+    pub(crate) fn handle_recovered(&mut self, cx: &mut Cx<'_>, row: Row) -> Option<Update> {
         let (id, rest) = row.key.split_first_chunk::<32>()?;
         let publisher = PublisherId(Digest(*id));
         match (row.table, rest) {
@@ -167,7 +176,7 @@ impl Catalog {
         }
     }
 
-    fn recover_entry(&mut self, publisher: PublisherId, position: &[u8], value: &Bytes) -> Option<Arc<ReleaseInfo>> {
+    fn recover_entry(&mut self, publisher: PublisherId, position: &[u8], value: &Bytes) -> Option<Update> {
         let position = position.try_into().map_or(0, u64::from_be_bytes);
         self.raise_floor(publisher, position.saturating_add(1));
         let log = self.logs.get_mut(&publisher)?;
@@ -175,25 +184,109 @@ impl Catalog {
         if entry.position() != position || !log.continues(&entry) {
             return None;
         }
-        let release = entry.release.clone();
-        self.bytes = self.bytes.saturating_add(entry.envelope.len());
-        self.packages.insert(&release.release);
-        log.push(entry);
-        Some(release)
+        self.take_in(entry)
+    }
+
+    /// Makes a durable entry, which follows in its log, part of the catalogue.
+    fn take_in(&mut self, Entry { envelope, digest, statement }: Entry) -> Option<Update> {
+        let publisher = statement.publisher;
+        self.bytes = self.bytes.saturating_add(envelope.len());
+        let (kind, position) = self.packages.admit(&statement).unzip();
+        if let Some(log) = self.logs.get_mut(&publisher) {
+            log.push(Kept { envelope, digest });
+        }
+        let new = position == Some(statement.position);
+        let release = if new { self.info(digest, statement) } else { self.release(publisher, position?) };
+        kind.zip(release)
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<CatalogEvent> {
         self.events.pop_front()
     }
 
-    /// The release a specification names. Without a publisher, only when one publisher alone has that name.
-    pub(crate) fn resolve(&self, spec: &PackageSpec) -> Option<Arc<ReleaseInfo>> {
-        self.packages.resolve(spec).and_then(|(publisher, position)| self.release(publisher, position))
+    /// The release a specification names. Of a publisher that contradicts itself, only what is named exactly.
+    pub(crate) fn resolve(&self, spec: &PackageSpec) -> Result<Arc<ReleaseInfo>, Unresolved> {
+        let forked = spec.publisher.is_some_and(|publisher| self.is_forked(publisher));
+        match self.packages.resolve(spec) {
+            Ok((publisher, listed)) => {
+                let pinned = spec.version.as_deref() == Some(&*listed.version.text);
+                let refused = self.is_forked(publisher) && !pinned;
+                let release = self.release(publisher, listed.position).ok_or(Unresolved::Unknown)?;
+                if refused { Err(Unresolved::Forked) } else { Ok(release) }
+            }
+            Err(Unresolved::Unknown) if forked => Err(Unresolved::Forked),
+            Err(why) => Err(why),
+        }
+    }
+
+    /// The position of the release a package is shown by: the one that is picked when no version is named.
+    pub(crate) fn current(&self, publisher: PublisherId, name: &Name) -> Option<u64> {
+        self.packages.current(publisher, name).ok().map(|listed| listed.position)
+    }
+
+    /// What a specification is about, forked or yanked as it may be: the version it names, or all, highest first.
+    pub(crate) fn describe(&self, spec: &PackageSpec) -> Vec<Arc<ReleaseInfo>> {
+        let publisher = spec.publisher.or_else(|| self.packages.only_publisher(&spec.name).ok());
+        match (publisher, &spec.version) {
+            (Some(publisher), None) => self.versions(publisher, &spec.name),
+            (Some(_), Some(_)) => {
+                let named = self.packages.resolve(spec).ok();
+                named.and_then(|(publisher, listed)| self.release(publisher, listed.position)).into_iter().collect()
+            }
+            (None, _) => Vec::new(),
+        }
+    }
+
+    /// Has the publisher contradicted itself?
+    pub(crate) fn is_forked(&self, publisher: PublisherId) -> bool {
+        self.logs.get(&publisher).is_some_and(|log| log.conflict.is_some())
     }
 
     /// The release at a place in a log. Parsed at each call: for what is shown, not for loops over everything.
     pub(crate) fn release(&self, publisher: PublisherId, position: u64) -> Option<Arc<ReleaseInfo>> {
-        self.logs.get(&publisher)?.get(position)?.release(&self.network)
+        let kept = self.logs.get(&publisher)?.get(position)?;
+        self.info(kept.digest, kept.statement(&self.network)?)
+    }
+
+    /// The release that the statement at a place in a log makes or amends.
+    fn about(&self, publisher: PublisherId, position: u64) -> Option<Arc<ReleaseInfo>> {
+        let kept = self.logs.get(&publisher)?.get(position)?;
+        let statement = kept.statement(&self.network)?;
+        match &statement.says {
+            Says::Release(_) => self.info(kept.digest, statement),
+            Says::Amendment(amendment) => self.concerned(publisher, amendment),
+        }
+    }
+
+    /// The release an amendment is about; of a whole package, its highest.
+    fn concerned(&self, publisher: PublisherId, amendment: &Amendment) -> Option<Arc<ReleaseInfo>> {
+        self.release(publisher, self.packages.concerned(publisher, amendment)?)
+    }
+
+    /// A release and what is said of it; `None` for other statements.
+    fn info(&self, digest: Digest, statement: Statement) -> Option<Arc<ReleaseInfo>> {
+        let Statement { publisher, position, previous, says } = statement;
+        let Says::Release(meta) = says else { return None };
+        let status = self.status(publisher, &meta.name, position);
+        let release = Release { publisher, position, previous, meta };
+        Some(Arc::new(ReleaseInfo { statement: digest, release, status }))
+    }
+
+    fn status(&self, publisher: PublisherId, name: &Name, position: u64) -> Status {
+        let change = |position: Option<u64>| {
+            let statement = self.logs.get(&publisher)?.get(position?)?.statement(&self.network)?;
+            if let Says::Amendment(amendment) = statement.says { Some(amendment.change) } else { None }
+        };
+        let marks = self.packages.marks(publisher, name, position);
+        let mut status = Status::default();
+        for change in [change(marks.yanked), change(marks.deprecated)].into_iter().flatten() {
+            match change {
+                Change::Yank { reason } => status.yanked = Some(reason),
+                Change::Deprecate(deprecation) => status.deprecated = Some(deprecation),
+                Change::Unyank | Change::Undeprecate => {}
+            }
+        }
+        status
     }
 
     /// All releases of one package, highest version first.
@@ -249,18 +342,15 @@ impl Catalog {
     }
 
     /// All releases, in ascending order of publisher and position.
+    #[cfg(test)]
     pub(crate) fn releases(&self) -> impl Iterator<Item = Arc<ReleaseInfo>> {
-        self.logs.values().flat_map(Log::entries).filter_map(|entry| entry.release(&self.network))
-    }
-
-    /// The position of the release that stands for its package: the highest version.
-    pub(crate) fn current(&self, publisher: PublisherId, name: &Name) -> Option<u64> {
-        self.packages.versions(publisher, name).last().map(|listed| listed.position)
+        let all = self.logs.values().flat_map(Log::entries);
+        all.filter_map(|kept| self.info(kept.digest, kept.statement(&self.network)?))
     }
 
     /// Releases known.
     pub(crate) fn len(&self) -> usize {
-        self.logs.values().map(|log| log.entries().len()).sum()
+        self.packages.count()
     }
 }
 

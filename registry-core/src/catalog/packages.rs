@@ -3,38 +3,127 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::catalog::release::{Name, NewRelease, Release, UpdateKind};
-use crate::catalog::spec::PackageSpec;
+use crate::catalog::amendment::{Amendment, Change};
+use crate::catalog::release::{Name, NewRelease, UpdateKind};
+use crate::catalog::spec::{PackageSpec, Unresolved};
+use crate::catalog::statement::{Says, Statement};
 use crate::catalog::version::{self, Version};
 use crate::id::{Digest, PublisherId};
 
-/// The releases of each package in ascending order of version.
-#[derive(Debug, Default)]
-pub(crate) struct Packages(BTreeMap<(Name, PublisherId), Vec<Listed>>);
+/// What all logs together say of each package.
+#[derive(PartialEq, Eq, Debug, Default)]
+pub(crate) struct Packages {
+    count: usize,
+    /// Of each package, in ascending order of version.
+    releases: BTreeMap<(Name, PublisherId), Vec<Listed>>,
+    /// By the position of a release, that of the statement which yanked it. Few are.
+    yanked: BTreeMap<(PublisherId, u64), u64>,
+    /// The same of deprecations.
+    deprecated: BTreeMap<(PublisherId, u64), u64>,
+    /// The position of the statement that deprecated a whole package.
+    abandoned: BTreeMap<(Name, PublisherId), u64>,
+}
 
 /// A release, without what its statement says of it.
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Listed {
     pub(crate) version: Version,
     /// In the publisher's log.
     pub(crate) position: u64,
 }
 
+/// Positions of the statements that mark a release.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Marks {
+    pub(crate) yanked: Option<u64>,
+    pub(crate) deprecated: Option<u64>,
+}
+
 impl Packages {
-    pub(crate) fn insert(&mut self, release: &Release) -> UpdateKind {
-        let Release { publisher, position, meta, .. } = release;
+    /// Takes in an admitted statement. Tells what that has changed, and the position of the release concerned; of a whole
+    /// package, of its highest.
+    pub(crate) fn admit(&mut self, statement: &Statement) -> Option<(UpdateKind, u64)> {
+        match &statement.says {
+            Says::Release(meta) => Some((self.insert(statement, meta), statement.position)),
+            Says::Amendment(amendment) => self.amend(statement, amendment),
+        }
+    }
+
+    fn insert(&mut self, &Statement { publisher, position, .. }: &Statement, meta: &NewRelease) -> UpdateKind {
         // Most packages have one version, and a node knows many.
-        let versions = self.0.entry((meta.name.clone(), *publisher)).or_insert_with(|| Vec::with_capacity(1));
+        let versions = self.releases.entry((meta.name.clone(), publisher)).or_insert_with(|| Vec::with_capacity(1));
         let kind = if versions.is_empty() { UpdateKind::NewPackage } else { UpdateKind::NewVersion };
-        let new = (&meta.version, *position);
+        let new = (&meta.version, position);
         let at = versions.partition_point(|other| version::cmp_released((&other.version, other.position), new).is_lt());
-        versions.insert(at, Listed { version: meta.version.clone(), position: *position });
+        versions.insert(at, Listed { version: meta.version.clone(), position });
+        self.count += 1;
         kind
+    }
+
+    fn amend(
+        &mut self,
+        &Statement { publisher, position, .. }: &Statement,
+        amendment: &Amendment,
+    ) -> Option<(UpdateKind, u64)> {
+        let release = self.concerned(publisher, amendment)?;
+        let Amendment { name, version, change } = amendment;
+        let package = (name.clone(), publisher);
+        let of = (publisher, release);
+        let changed = match (change, version) {
+            (Change::Yank { .. }, _) => self.yanked.insert(of, position).is_none().then_some(UpdateKind::Yanked),
+            (Change::Unyank, _) => self.yanked.remove(&of).map(|_| UpdateKind::Unyanked),
+            (Change::Deprecate(_), version) => {
+                match version {
+                    Some(_) => self.deprecated.insert(of, position),
+                    None => self.abandoned.insert(package, position),
+                };
+                Some(UpdateKind::Deprecated)
+            }
+            (Change::Undeprecate, Some(_)) => self.deprecated.remove(&of).map(|_| UpdateKind::Undeprecated),
+            (Change::Undeprecate, None) => self.abandoned.remove(&package).map(|_| UpdateKind::Undeprecated),
+        };
+        changed.map(|kind| (kind, release))
+    }
+
+    /// The position of the release an amendment is about; of a whole package, of its highest.
+    pub(crate) fn concerned(&self, publisher: PublisherId, amendment: &Amendment) -> Option<u64> {
+        let listed = match &amendment.version {
+            Some(version) => self.find(publisher, &amendment.name, version),
+            None => self.versions(publisher, &amendment.name).last(),
+        };
+        listed.map(|listed| listed.position)
+    }
+
+    /// Is it not so already? Another message is a change.
+    pub(crate) fn would_change(&self, publisher: PublisherId, amendment: &Amendment, release: u64) -> bool {
+        let of = (publisher, release);
+        match (&amendment.change, &amendment.version) {
+            (Change::Yank { .. }, _) => !self.yanked.contains_key(&of),
+            (Change::Unyank, _) => self.yanked.contains_key(&of),
+            (Change::Deprecate(_), _) => true,
+            (Change::Undeprecate, Some(_)) => self.deprecated.contains_key(&of),
+            (Change::Undeprecate, None) => self.abandoned.contains_key(&(amendment.name.clone(), publisher)),
+        }
+    }
+
+    /// What marks the release at this position.
+    pub(crate) fn marks(&self, publisher: PublisherId, name: &Name, position: u64) -> Marks {
+        let of = (publisher, position);
+        let abandoned = || self.abandoned.get(&(name.clone(), publisher));
+        Marks {
+            yanked: self.yanked.get(&of).copied(),
+            deprecated: self.deprecated.get(&of).or_else(abandoned).copied(),
+        }
+    }
+
+    /// Releases in all.
+    pub(crate) fn count(&self) -> usize {
+        self.count
     }
 
     /// In ascending order of version.
     pub(crate) fn versions(&self, publisher: PublisherId, name: &Name) -> &[Listed] {
-        self.0.get(&(name.clone(), publisher)).map_or(&[], Vec::as_slice)
+        self.releases.get(&(name.clone(), publisher)).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn find(&self, publisher: PublisherId, name: &Name, version: &str) -> Option<&Listed> {
@@ -47,18 +136,26 @@ impl Packages {
     }
 
     /// Publisher and position; see [`PackageSpec`].
-    pub(crate) fn resolve(&self, spec: &PackageSpec) -> Option<(PublisherId, u64)> {
-        let publisher = spec.publisher.or_else(|| self.only_publisher(&spec.name))?;
-        let versions = self.versions(publisher, &spec.name);
-        let picked = version::pick(versions, spec.version.as_deref(), |listed| &listed.version)?;
-        Some((publisher, picked.position))
+    pub(crate) fn resolve(&self, spec: &PackageSpec) -> Result<(PublisherId, &Listed), Unresolved> {
+        let publisher = spec.publisher.map_or_else(|| self.only_publisher(&spec.name), Ok)?;
+        Ok((publisher, self.pick(publisher, &spec.name, spec.version.as_deref())?))
     }
 
-    fn only_publisher(&self, name: &Name) -> Option<PublisherId> {
+    /// What is picked when no version is named.
+    pub(crate) fn current(&self, publisher: PublisherId, name: &Name) -> Result<&Listed, Unresolved> {
+        self.pick(publisher, name, None)
+    }
+
+    fn pick(&self, publisher: PublisherId, name: &Name, version: Option<&str>) -> Result<&Listed, Unresolved> {
+        let is_yanked = |listed: &Listed| self.yanked.contains_key(&(publisher, listed.position));
+        version::pick(self.versions(publisher, name), version, |listed| &listed.version, is_yanked)
+    }
+
+    pub(crate) fn only_publisher(&self, name: &Name) -> Result<PublisherId, Unresolved> {
         let from = (name.clone(), PublisherId(Digest([0; 32])));
-        let mut publishers = self.0.range(from..).map(|((other, publisher), _)| (other, *publisher));
+        let mut publishers = self.releases.range(from..).map(|((other, publisher), _)| (other, *publisher));
         let mut next = || publishers.next().filter(|(other, _)| *other == name).map(|(_, publisher)| publisher);
-        let first = next()?;
-        next().is_none().then_some(first)
+        let first = next().ok_or(Unresolved::Unknown)?;
+        if next().is_none() { Ok(first) } else { Err(Unresolved::Ambiguous) }
     }
 }

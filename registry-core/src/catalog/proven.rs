@@ -7,12 +7,14 @@ use alloc::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::catalog::amendment::Status;
 use crate::catalog::envelope::{Domain, StatementError};
 use crate::catalog::log::{Checks, Entry};
 use crate::catalog::record::HeadRecord;
-use crate::catalog::release::ReleaseInfo;
+use crate::catalog::release::{Release, ReleaseInfo};
+use crate::catalog::statement::{Says, Statement};
 
-/// Parses a statement of a record's publisher and names the signatures it stands or falls with, those of the record left
+/// Parses a release of a record's publisher, of which nobody has said anything later, and names the signatures it stands or falls with, those of the record left
 /// out.
 pub(crate) fn open(
     network: &str,
@@ -24,15 +26,18 @@ pub(crate) fn open(
     if head.network != network {
         return Err(StatementError::Network);
     }
-    if entry.release.release.publisher != head.publisher {
+    if entry.statement.publisher != head.publisher {
         return Err(StatementError::Publisher);
     }
     let next = entry.position().saturating_add(1);
     let below_tip = next < head.length;
-    let at_tip = next == head.length && entry.digest() == head.tip;
+    let at_tip = next == head.length && entry.digest == head.tip;
     if !below_tip && !at_tip {
         return Err(StatementError::Link);
     }
     let checks = parsed.checks(Domain::Statement, &record.inception)?;
-    Ok((entry.release, checks))
+    let Statement { publisher, position, previous, says } = entry.statement;
+    let Says::Release(meta) = says else { return Err(StatementError::Link) };
+    let release = Release { publisher, position, previous, meta };
+    Ok((Arc::new(ReleaseInfo { statement: entry.digest, release, status: Status::default() }), checks))
 }

@@ -2,6 +2,7 @@
 //! and only then announced. Until the commit is answered nothing signed has left the node, so a crash leaves either
 //! nothing or the whole order.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -17,8 +18,8 @@ use crate::catalog::head::{Head, MAX_HEAD_TTL};
 use crate::catalog::inception;
 use crate::catalog::log::{Entry, Log};
 use crate::catalog::record::{HeadRecord, LogHead};
-use crate::catalog::release::{NewRelease, Release, ReleaseInfo};
-use crate::catalog::statement::MAX_STATEMENT;
+use crate::catalog::release::{NewRelease, ReleaseInfo};
+use crate::catalog::statement::{MAX_STATEMENT, Says, Statement};
 use crate::catalog::{Catalog, CatalogEvent, LocalPublisher};
 use crate::command::CommandError;
 use crate::cx::Cx;
@@ -58,9 +59,33 @@ pub(super) struct Own {
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) op: OpId,
-    pub(crate) releases: Vec<NewRelease>,
-    /// Each release has an outcome of its own, and the head is announced later; otherwise there is a single release.
-    pub(crate) batch: bool,
+    pub(crate) wish: Wish,
+}
+
+#[derive(Debug)]
+pub(crate) enum Wish {
+    One(Box<Says>),
+    /// Each release has an outcome of its own, and the head is announced later.
+    Batch(Vec<NewRelease>),
+}
+
+impl Wish {
+    fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Batch(releases) => releases.len(),
+        }
+    }
+
+    pub(crate) fn releases(&self) -> &[NewRelease] {
+        match self {
+            Self::One(says) => match &**says {
+                Says::Release(new) => core::slice::from_ref(new),
+                Says::Amendment(_) => &[],
+            },
+            Self::Batch(releases) => releases,
+        }
+    }
 }
 
 /// What is being signed.
@@ -68,7 +93,7 @@ pub(crate) struct Order {
 struct Draft {
     /// `None` renews the head alone.
     order: Option<Plan>,
-    statements: Vec<Statement>,
+    statements: Vec<Unsigned>,
     head: Head,
     head_body: Signing,
 }
@@ -82,9 +107,10 @@ struct Plan {
 }
 
 #[derive(Debug)]
-struct Statement {
+struct Unsigned {
     body: Signing,
-    info: Arc<ReleaseInfo>,
+    digest: Digest,
+    statement: Statement,
 }
 
 #[derive(Debug)]
@@ -130,23 +156,23 @@ impl Own {
     }
 
     fn check_room(&self, more: usize) -> Result<(), CommandError> {
-        let queued: usize = self.queue.iter().map(|order| order.releases.len()).sum();
+        let queued: usize = self.queue.iter().map(|order| order.wish.len()).sum();
         if queued.saturating_add(more) <= MAX_QUEUED { Ok(()) } else { Err(CommandError::Busy) }
     }
 
-    fn check_fields(&self, network: &str, new: &NewRelease) -> Result<(), CommandError> {
-        new.validate()?;
-        if self.size(network, new) > MAX_STATEMENT {
+    fn check_fields(&self, network: &str, says: &Says) -> Result<(), CommandError> {
+        says.validate()?;
+        if self.size(network, says) > MAX_STATEMENT {
             let reason = alloc::format!("together longer than {MAX_STATEMENT} bytes");
             return Err(CommandError::Invalid { field: "release", reason });
         }
         Ok(())
     }
 
-    /// The encoded size of a release at the end of the longest log.
-    fn size(&self, network: &str, new: &NewRelease) -> usize {
-        let end =
-            Release { publisher: self.local.id, position: u64::MAX, previous: self.local.id.0, meta: new.clone() };
+    /// The encoded size of a statement at the end of the longest log.
+    fn size(&self, network: &str, says: &Says) -> usize {
+        let (publisher, position, previous) = (self.local.id, u64::MAX, self.local.id.0);
+        let end = Statement { publisher, position, previous, says: says.clone() };
         let signatures = vec![(self.local.key_index, Bytes::from_static(&[0; SIGNATURE_LEN]))];
         Envelope { body: end.to_body(network), signatures }.encode().len()
     }
@@ -161,13 +187,15 @@ impl Own {
 }
 
 impl Catalog {
-    /// Would `publish` take it? Checks every field, and that the version is new (queued publishes included).
-    pub(crate) fn check_publish(&self, new: &NewRelease) -> Result<(), CommandError> {
+    /// Would `publish` take it? Checks every field, and that a version is new (queued publishes included). Whether there is
+    /// something to amend shows when its turn has come.
+    pub(crate) fn check_publish(&self, says: &Says) -> Result<(), CommandError> {
         let own = self.own.as_ref().ok_or(CommandError::NoPublisher)?;
         own.check_room(1)?;
-        own.check_fields(&self.network, new)?;
+        own.check_fields(&self.network, says)?;
+        let Says::Release(new) = says else { return Ok(()) };
         let same = |other: &NewRelease| other.name == new.name && other.version.text == new.version.text;
-        let queued = own.queue.iter().flat_map(|order| &order.releases).any(same);
+        let queued = own.queue.iter().flat_map(|order| order.wish.releases()).any(same);
         if queued || self.packages.holds(own.local.id, new) { Err(CommandError::AlreadyPublished) } else { Ok(()) }
     }
 
@@ -197,28 +225,48 @@ impl Catalog {
                 return;
             }
             let Some(order) = own.queue.front() else { return };
-            let op = order.op;
-            let log = self.logs.get(&own.local.id);
-            let over = if log.is_some_and(|log| log.conflict.is_some()) {
-                CatalogEvent::PublishFailed { op, error: OpError::Refused(Refusal::Forked) }
-            } else if log.map_or(0, Log::len) < own.floor {
-                CatalogEvent::PublishFailed { op, error: OpError::Refused(Refusal::LogUnsynced) }
-            } else if order.batch {
-                let outcomes = self.sort_out(own, &order.releases);
-                if outcomes.iter().any(Option::is_none) {
-                    let pending = order.releases.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_none());
-                    let releases = pending.map(|(new, _)| new.clone()).collect();
-                    return self.draft(cx, Some(Plan { op, outcomes: Some(outcomes) }), releases);
-                }
-                CatalogEvent::BatchDone { op, outcomes: outcomes.into_iter().flatten().collect() }
-            } else if order.releases.iter().any(|new| self.packages.holds(own.local.id, new)) {
-                CatalogEvent::PublishFailed { op, error: OpError::AlreadyPublished }
-            } else {
-                let releases = order.releases.clone();
-                return self.draft(cx, Some(Plan { op, outcomes: None }), releases);
-            };
-            self.events.push_back(over);
+            match self.prepare(own, order) {
+                Ok((plan, says)) => return self.draft(cx, Some(plan), says),
+                Err(over) => self.events.push_back(over),
+            }
             self.finish_order();
+        }
+    }
+
+    /// What is to be signed for an order; or how it ends without.
+    fn prepare(&self, own: &Own, order: &Order) -> Result<(Plan, Vec<Says>), CatalogEvent> {
+        let (op, id) = (order.op, own.local.id);
+        let failed = |error| Err(CatalogEvent::PublishFailed { op, error });
+        if self.is_forked(id) {
+            return failed(OpError::Refused(Refusal::Forked));
+        }
+        if self.logs.get(&id).map_or(0, Log::len) < own.floor {
+            return failed(OpError::Refused(Refusal::LogUnsynced));
+        }
+        match &order.wish {
+            Wish::One(says) => {
+                match &**says {
+                    Says::Release(new) if self.packages.holds(id, new) => return failed(OpError::AlreadyPublished),
+                    Says::Release(_) => {}
+                    Says::Amendment(amendment) => {
+                        let Some(release) = self.concerned(id, amendment) else { return failed(OpError::NotFound) };
+                        if !self.packages.would_change(id, amendment, release.release.position) {
+                            return Err(CatalogEvent::NothingToChange { op, release });
+                        }
+                    }
+                }
+                Ok((Plan { op, outcomes: None }, vec![Says::clone(says)]))
+            }
+            Wish::Batch(releases) => {
+                let outcomes = self.sort_out(own, releases);
+                let pending = releases.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_none());
+                let says: Vec<_> = pending.map(|(new, _)| Says::Release(new.clone())).collect();
+                if says.is_empty() {
+                    let outcomes = outcomes.into_iter().flatten().collect();
+                    return Err(CatalogEvent::BatchDone { op, outcomes });
+                }
+                Ok((Plan { op, outcomes: Some(outcomes) }, says))
+            }
         }
     }
 
@@ -234,7 +282,10 @@ impl Catalog {
             outcomes.push(match held.or_else(|| accepted.get(&id).map(|earlier| *earlier == new)) {
                 Some(true) => Some(BatchOutcome::Unchanged),
                 Some(false) => Some(BatchOutcome::Refused(CommandError::AlreadyPublished)),
-                None => own.check_fields(&self.network, new).err().map(BatchOutcome::Refused),
+                None => {
+                    let says = Says::Release(new.clone());
+                    own.check_fields(&self.network, &says).err().map(BatchOutcome::Refused)
+                }
             });
             if let Some(None) = outcomes.last() {
                 accepted.insert(id, new);
@@ -243,23 +294,23 @@ impl Catalog {
         outcomes
     }
 
-    /// Sends releases and the head after them to be signed; without a plan, a fresh head of the same log.
-    fn draft(&mut self, cx: &mut Cx<'_>, order: Option<Plan>, releases: Vec<NewRelease>) {
+    /// Sends statements and the head after them to be signed; without a plan, a fresh head of the same log.
+    fn draft(&mut self, cx: &mut Cx<'_>, order: Option<Plan>, says: Vec<Says>) {
         let Some(own) = &mut self.own else { return };
         let log = self.logs.get(&own.local.id);
         let previous = log.map(|log| &log.head);
         let mut length = log.map_or(0, Log::len);
         let mut tip = log.map_or(own.local.id.0, Log::tip);
         let mut tree = log.map(Log::tree).cloned().unwrap_or_default();
-        let statement = |meta| {
-            let release = Release { publisher: own.local.id, position: length, previous: tip, meta };
-            let body = Signing::start(cx, Domain::Statement, release.to_body(&self.network));
+        let statement = |says| {
+            let statement = Statement { publisher: own.local.id, position: length, previous: tip, says };
+            let body = Signing::start(cx, Domain::Statement, statement.to_body(&self.network));
             tip = Digest::of(&body.body);
             tree.push(&tip.0);
             length = length.saturating_add(1);
-            Statement { body, info: Arc::new(ReleaseInfo { statement: tip, release }) }
+            Unsigned { body, digest: tip, statement }
         };
-        let statements = releases.into_iter().map(statement).collect();
+        let statements = says.into_iter().map(statement).collect();
         let head = own.head(cx, previous, length, tip, tree.root());
         let head_body = Signing::start(cx, Domain::Head, head.to_body());
         self.busy.entry(own.local.id).or_default();
@@ -285,7 +336,7 @@ impl Catalog {
     fn commit_draft(&mut self, cx: &mut Cx<'_>, draft: Draft) {
         let Some(own) = &self.own else { return };
         let key = own.local.key_index;
-        let entry = |Statement { body, info }| Entry { envelope: body.envelope(key), release: info };
+        let entry = |Unsigned { body, digest, statement }| Entry { envelope: body.envelope(key), digest, statement };
         let entries: Vec<_> = draft.statements.into_iter().map(entry).collect();
         let record = HeadRecord::encode(&own.local.inception, &draft.head_body.envelope(key));
         let Head { length, time, expiry, .. } = draft.head;
@@ -328,9 +379,9 @@ impl Catalog {
         true
     }
 
-    /// The commit of a single release is answered.
-    pub(super) fn finish_publish(&mut self, op: OpId, stored: Option<Arc<ReleaseInfo>>) {
-        let announced = stored.zip(self.announcement());
+    /// The commit of a single statement is answered; what it is about, when it is durable.
+    pub(super) fn finish_publish(&mut self, op: OpId, concerned: Option<Arc<ReleaseInfo>>) {
+        let announced = concerned.zip(self.announcement());
         self.events.push_back(match announced {
             Some((release, announcement)) => CatalogEvent::Announce { op, release, announcement },
             None => CatalogEvent::PublishFailed { op, error: OpError::Storage },

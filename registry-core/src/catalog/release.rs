@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 
+use crate::catalog::amendment::Status;
 use crate::catalog::envelope::FieldError;
 use crate::catalog::version::{self, Version};
 use crate::id::{BlockId, Codec, Digest, PublisherId};
@@ -90,6 +91,12 @@ pub struct Dependency {
     pub requirement: String,
 }
 
+impl Dependency {
+    pub(super) fn validate(&self) -> Result<(), FieldError> {
+        text("dependencies", &self.requirement, MAX_LINE, false)
+    }
+}
+
 /// What a publisher says of a release, before it has a place in the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewRelease {
@@ -136,7 +143,7 @@ impl NewRelease {
         let alternatives = self.dependencies.iter().all(|list| alternatives.contains(&list.len()));
         FieldError::unless(self.dependencies.len() <= MAX_DEPENDENCIES, "dependencies", "more than 256")?;
         FieldError::unless(alternatives, "dependencies", "each must have 1 to 16 alternatives")?;
-        self.dependencies.iter().flatten().try_for_each(|dep| text("dependencies", &dep.requirement, MAX_LINE, false))
+        self.dependencies.iter().flatten().try_for_each(Dependency::validate)
     }
 }
 
@@ -150,7 +157,7 @@ fn words(field: &'static str, words: &[String], max: usize) -> Result<(), FieldE
     Ok(())
 }
 
-fn text(field: &'static str, text: &str, max: usize, lines: bool) -> Result<(), FieldError> {
+pub(super) fn text(field: &'static str, text: &str, max: usize, lines: bool) -> Result<(), FieldError> {
     let reorders = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let shown = |c: char| lines && matches!(c, '\n' | '\t') || !c.is_control() && !reorders(c);
     FieldError::unless(text.len() <= max, field, "too long")?;
@@ -177,6 +184,8 @@ pub struct ReleaseInfo {
     pub statement: Digest,
     /// The statement.
     pub release: Release,
+    /// What was said of it later, as far as known when this was read.
+    pub status: Status,
 }
 
 impl ReleaseInfo {
@@ -188,11 +197,19 @@ impl ReleaseInfo {
     }
 }
 
-/// What kind of statement was admitted.
+/// What an admitted statement has changed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum UpdateKind {
     /// The first release of a name by this publisher.
     NewPackage,
     /// A further version.
     NewVersion,
+    /// A version is not to be picked any more.
+    Yanked,
+    /// It is again.
+    Unyanked,
+    /// A version or the whole package is marked.
+    Deprecated,
+    /// No longer.
+    Undeprecated,
 }

@@ -4,11 +4,26 @@ use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
-use crate::catalog::Name;
+use crate::catalog::{Name, Scheme};
 use crate::id::{InvalidText, PublisherId};
 
 /// Longest version or range in a specification, in bytes.
 pub(crate) const MAX_VERSION: usize = 128;
+
+/// Why a specification names nothing that may be picked.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Unresolved {
+    /// No such package or version is known.
+    Unknown,
+    /// Several publishers have that name.
+    Ambiguous,
+    /// A range was asked for, and the versions are of this scheme, which has none.
+    NoRanges(Scheme),
+    /// All versions that fit are yanked.
+    Yanked,
+    /// The publisher has contradicted itself, and this is not one of its versions by name.
+    Forked,
+}
 
 /// `[PUBLISHER/]NAME[@VERSION or range]`
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,8 +32,9 @@ pub struct PackageSpec {
     pub publisher: Option<PublisherId>,
     /// Which.
     pub name: Name,
-    /// An exact version, or a semver range. `None` is the highest that is no pre-release, or the highest of all when
-    /// there are only pre-releases.
+    /// An exact version, yanked or not, or a semver range (`^1.2`, `~1.4`, `>=1, <2`, `1.2`): the highest in it that is
+    /// not yanked, pre-releases only when the range names one. `None` is the highest that is neither yanked nor a
+    /// pre-release, or the highest not yanked when there are only pre-releases.
     pub version: Option<String>,
 }
 

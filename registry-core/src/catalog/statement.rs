@@ -1,11 +1,15 @@
 //! The encoded form of an entry of a publisher's log.
 //!
-//! Body: a map of `format: 1`, `kind`, `network`, `publisher`, `position`, `previous` and the fields of the kind. The only
-//! kind so far is `release`; further ones (yank, deprecate, rotate) will be further values of `kind`. A body has exactly
-//! the fields of its kind, empty ones left out: whoever wants more of them makes a new kind or format, which an older node
+//! Body: a map of `format: 1`, `kind`, `network`, `publisher`, `position`, `previous` and the fields of the kind: `release`,
+//! `yank`, `unyank`, `deprecate` or `undeprecate` (see [`Amendment`]); `rotate` will be another. A body has exactly the
+//! fields of its kind, empty ones left out: whoever wants more of them makes a new kind or format, which an older node
 //! refuses as one it does not know, without blaming the peer that sent it.
+//!
+//! The fields of the last four: `name`, `version` (for `deprecate` and `undeprecate` optional), `message` (the reason of a
+//! `yank`, optional; the message of a `deprecate`), `replacement` (of a `deprecate`, optional; like a dependency).
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -13,10 +17,11 @@ use cid::Cid;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
+use crate::catalog::amendment::{Amendment, Change, Deprecation};
 use crate::catalog::cbor::{self, List};
 use crate::catalog::envelope::{FORMAT, FieldError, Header, StatementError};
 use crate::catalog::release::{
-    Content, Dependency, MAX_ALTERNATIVES, MAX_DEPENDENCIES, MAX_KEYWORDS, MAX_TAGS, Name, NewRelease, Release,
+    Content, Dependency, MAX_ALTERNATIVES, MAX_DEPENDENCIES, MAX_KEYWORDS, MAX_TAGS, Name, NewRelease,
 };
 use crate::catalog::version::{Scheme, Version};
 use crate::id::{BlockId, Digest, PublisherId};
@@ -25,6 +30,10 @@ use crate::id::{BlockId, Digest, PublisherId};
 pub const MAX_STATEMENT: usize = 16 * 1024;
 
 const RELEASE: &str = "release";
+const YANK: &str = "yank";
+const UNYANK: &str = "unyank";
+const DEPRECATE: &str = "deprecate";
+const UNDEPRECATE: &str = "undeprecate";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,10 +92,75 @@ struct ContentBody {
     size: u64,
 }
 
-impl Release {
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AmendmentBody<'a> {
+    format: u64,
+    kind: &'a str,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    message: &'a str,
+    name: &'a str,
+    network: &'a str,
+    position: u64,
+    previous: ByteArray<32>,
+    publisher: ByteArray<32>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    replacement: Option<DependencyBody<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+}
+
+/// An entry of a publisher's log at its place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Statement {
+    /// Whose.
+    pub publisher: PublisherId,
+    /// Position in the publisher's log, from 0.
+    pub position: u64,
+    /// Digest of the body at the previous position; of the inception's body at position 0.
+    pub previous: Digest,
+    /// What it says.
+    pub says: Says,
+}
+
+/// What a [`Statement`] says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Says {
+    /// Here is a new version.
+    Release(NewRelease),
+    /// Something about an earlier one.
+    Amendment(Amendment),
+}
+
+impl From<NewRelease> for Says {
+    fn from(meta: NewRelease) -> Self {
+        Self::Release(meta)
+    }
+}
+
+impl Says {
+    /// Checks every field against its rule.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn validate(&self) -> Result<(), FieldError> {
+        match self {
+            Self::Release(meta) => meta.validate(),
+            Self::Amendment(amendment) => amendment.validate(),
+        }
+    }
+}
+
+impl Statement {
     /// The body to sign (with [`Domain::Statement`](crate::catalog::Domain::Statement)).
     pub fn to_body(&self, network: &str) -> Bytes {
-        let meta = &self.meta;
+        match &self.says {
+            Says::Release(meta) => self.release_body(network, meta),
+            Says::Amendment(amendment) => self.amendment_body(network, amendment),
+        }
+    }
+
+    fn release_body(&self, network: &str, meta: &NewRelease) -> Bytes {
         cbor::encode(&Body {
             category: &meta.category,
             content: ContentBody::of(&meta.content),
@@ -108,39 +182,94 @@ impl Release {
         })
     }
 
+    fn amendment_body(&self, network: &str, amendment: &Amendment) -> Bytes {
+        let (kind, message, replacement) = match &amendment.change {
+            Change::Yank { reason } => (YANK, reason.as_str(), None),
+            Change::Unyank => (UNYANK, "", None),
+            Change::Deprecate(Deprecation { message, replacement }) => {
+                (DEPRECATE, message.as_str(), replacement.as_ref().map(DependencyBody::of))
+            }
+            Change::Undeprecate => (UNDEPRECATE, "", None),
+        };
+        cbor::encode(&AmendmentBody {
+            format: FORMAT,
+            kind,
+            message,
+            name: amendment.name.as_str(),
+            network,
+            position: self.position,
+            previous: ByteArray::new(self.previous.0),
+            publisher: ByteArray::new(self.publisher.0.0),
+            replacement,
+            version: amendment.version.as_deref(),
+        })
+    }
+
     /// Parses a body and checks every field.
     ///
     /// # Errors
-    /// When it is not the canonical encoding of a valid release of this network.
+    /// When it is not the canonical encoding of a valid statement of this network.
     pub fn from_body(body: &[u8], network: &str) -> Result<Self, StatementError> {
-        if Header::read(body)? != Some(RELEASE) {
-            return Err(StatementError::Kind);
-        }
-        let body: Body<'_> = cbor::decode(body)?;
-        if body.network != network {
+        let statement = match Header::read(body)? {
+            Some(RELEASE) => cbor::decode::<Body<'_>>(body)?.read(network),
+            Some(YANK | UNYANK | DEPRECATE | UNDEPRECATE) => cbor::decode::<AmendmentBody<'_>>(body)?.read(network),
+            Some(_) | None => Err(StatementError::Kind),
+        }?;
+        statement.says.validate()?;
+        Ok(statement)
+    }
+}
+
+impl Body<'_> {
+    fn read(self, network: &str) -> Result<Statement, StatementError> {
+        if self.network != network {
             return Err(StatementError::Network);
         }
         let field = |field| move |reason| FieldError { field, reason };
-        let scheme = Scheme::parse(body.scheme).ok_or("not a known scheme").map_err(field("scheme"))?;
-        let dependencies = body.dependencies.0.into_iter();
+        let scheme = Scheme::parse(self.scheme).ok_or("not a known scheme").map_err(field("scheme"))?;
+        let dependencies = self.dependencies.0.into_iter();
         let meta = NewRelease {
-            name: Name::new(body.name).map_err(field("name"))?,
-            version: Version::new(body.version, scheme).map_err(field("version"))?,
-            content: ContentBody::read(body.content).ok_or("neither a root nor a digest").map_err(field("content"))?,
-            summary: body.summary.into(),
-            description: body.description.into(),
-            keywords: body.keywords.0.into_iter().map(String::from).collect(),
-            category: body.category.into(),
-            tags: body.tags.0.into_iter().map(String::from).collect(),
-            licence: body.licence.into(),
+            name: Name::new(self.name).map_err(field("name"))?,
+            version: Version::new(self.version, scheme).map_err(field("version"))?,
+            content: ContentBody::read(self.content).ok_or("neither a root nor a digest").map_err(field("content"))?,
+            summary: self.summary.into(),
+            description: self.description.into(),
+            keywords: self.keywords.0.into_iter().map(String::from).collect(),
+            category: self.category.into(),
+            tags: self.tags.0.into_iter().map(String::from).collect(),
+            licence: self.licence.into(),
             dependencies: dependencies
                 .map(|List(list)| list.into_iter().map(DependencyBody::read).collect())
                 .collect::<Result<_, _>>()
                 .map_err(field("dependencies"))?,
         };
-        meta.validate()?;
-        let publisher = PublisherId(Digest(body.publisher.into_array()));
-        Ok(Self { publisher, position: body.position, previous: Digest(body.previous.into_array()), meta })
+        let publisher = PublisherId(Digest(self.publisher.into_array()));
+        let previous = Digest(self.previous.into_array());
+        Ok(Statement { publisher, position: self.position, previous, says: Says::Release(meta) })
+    }
+}
+
+impl AmendmentBody<'_> {
+    fn read(self, network: &str) -> Result<Statement, StatementError> {
+        if self.network != network {
+            return Err(StatementError::Network);
+        }
+        let field = |field| move |reason| FieldError { field, reason };
+        let replacement = self.replacement.map(DependencyBody::read).transpose().map_err(field("replacement"))?;
+        let change = match (self.kind, replacement, self.message) {
+            (DEPRECATE, replacement, message) => {
+                Change::Deprecate(Deprecation { message: message.into(), replacement })
+            }
+            (YANK, None, reason) => Change::Yank { reason: reason.into() },
+            (UNYANK, None, "") => Change::Unyank,
+            (UNDEPRECATE, None, "") => Change::Undeprecate,
+            _ => return Err(StatementError::Encoding),
+        };
+        let name = Name::new(self.name).map_err(field("name"))?;
+        let amendment = Amendment { name, version: self.version.map(Arc::from), change };
+        let publisher = PublisherId(Digest(self.publisher.into_array()));
+        let previous = Digest(self.previous.into_array());
+        Ok(Statement { publisher, position: self.position, previous, says: Says::Amendment(amendment) })
     }
 }
 

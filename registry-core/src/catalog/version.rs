@@ -4,6 +4,8 @@ use alloc::sync::Arc;
 use core::cmp::Ordering;
 use core::fmt;
 
+use crate::catalog::spec::Unresolved;
+
 /// What fixes the order of versions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Scheme {
@@ -52,17 +54,23 @@ impl Version {
     }
 
     pub(crate) fn validate(&self) -> Result<(), &'static str> {
-        if self.text.is_empty() || self.text.len() > 64 {
-            return Err("must have 1 to 64 characters");
-        }
-        if !self.text.bytes().all(|b| b.is_ascii_graphic() && b != b'/') {
-            return Err("must be printable ASCII without spaces and /");
-        }
+        Self::check_text(&self.text)?;
         match self.scheme {
             Scheme::Opaque => Ok(()),
             Scheme::Debian => Debian::parse(&self.text).map(|_| ()).ok_or("not a version by Debian policy"),
             Scheme::Semver => self.semver().map(|_| ()).ok_or("not a semantic version"),
         }
+    }
+
+    /// What holds of a version's text in every scheme.
+    pub(crate) fn check_text(text: &str) -> Result<(), &'static str> {
+        if text.is_empty() || text.len() > 64 {
+            return Err("must have 1 to 64 characters");
+        }
+        if !text.bytes().all(|b| b.is_ascii_graphic() && b != b'/') {
+            return Err("must be printable ASCII without spaces and /");
+        }
+        Ok(())
     }
 
     pub(crate) fn semver(&self) -> Option<semver::Version> {
@@ -198,21 +206,38 @@ fn cmp_number(a: &[u8], b: &[u8]) -> Ordering {
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
-/// Picks what the `@...` of a package specification asks for from versions in ascending order.
-///
-/// The exact text comes first. Otherwise a range of the `semver` scheme (`1.2`, `^1.2.3`, `>=1, <3`) means the highest
-/// version in it; a whole version is no range. Nothing means the highest that is no pre-release, or the highest of all
-/// when there are only such.
-pub(crate) fn pick<'a, T>(ascending: &'a [T], wanted: Option<&str>, version: impl Fn(&T) -> &Version) -> Option<&'a T> {
-    let mut highest_first = ascending.iter().rev();
-    let Some(wanted) = wanted else {
-        return highest_first.find(|entry| !version(entry).is_prerelease()).or(ascending.last());
+/// Picks what the `@...` of a [`PackageSpec`](crate::catalog::PackageSpec) asks for from versions in ascending order.
+pub(crate) fn pick<'a, T>(
+    ascending: &'a [T],
+    wanted: Option<&str>,
+    version: impl Fn(&T) -> &Version,
+    is_yanked: impl Fn(&T) -> bool,
+) -> Result<&'a T, Unresolved> {
+    let highest = |fits: &dyn Fn(&Version) -> bool| {
+        let mut fitting = ascending.iter().rev().filter(|entry| fits(version(entry))).peekable();
+        let nothing = if fitting.peek().is_some() { Unresolved::Yanked } else { Unresolved::Unknown };
+        fitting.find(|entry| !is_yanked(entry)).ok_or(nothing)
     };
-    let exact = ascending.iter().rev().find(|entry| *version(entry).text == *wanted);
-    exact.or_else(|| {
-        let range = semver::VersionReq::parse(wanted).ok().filter(|_| semver::Version::parse(wanted).is_err())?;
-        highest_first.find(|entry| version(entry).semver().is_some_and(|version| range.matches(&version)))
-    })
+    let Some(wanted) = wanted else {
+        return match highest(&|version| !version.is_prerelease()) {
+            Err(Unresolved::Unknown) => highest(&|_| true),
+            picked => picked,
+        };
+    };
+    if let Some(exact) = ascending.iter().rev().find(|entry| *version(entry).text == *wanted) {
+        return Ok(exact);
+    }
+    // A whole version is no range.
+    match (semver::VersionReq::parse(wanted), semver::Version::parse(wanted), ascending.last().map(&version)) {
+        (Ok(range), Err(_), Some(last)) => {
+            let is_written_as_range = wanted.contains(['^', '~', '<', '>', '=', '*', ',']);
+            if is_written_as_range && last.scheme != Scheme::Semver {
+                return Err(Unresolved::NoRanges(last.scheme));
+            }
+            highest(&|version| version.semver().is_some_and(|version| range.matches(&version)))
+        }
+        _ => Err(Unresolved::Unknown),
+    }
 }
 
 #[cfg(test)]
@@ -291,21 +316,53 @@ mod tests {
     fn a_specification_picks_one_version() {
         let all: alloc::vec::Vec<_> =
             ["0.9.0", "1.2.0", "1.2.9", "1.3.0-rc.1", "2.0.0-rc.1"].map(version(Scheme::Semver)).into();
-        let picked = |wanted| pick(&all, wanted, |v| v).map(|v| &*v.text);
-        assert_eq!(picked(None), Some("1.2.9"));
-        assert_eq!(picked(Some("1.2")), Some("1.2.9"));
-        assert_eq!(picked(Some("^1.2.0")), Some("1.2.9"));
-        assert_eq!(picked(Some("=1.2.0")), Some("1.2.0"));
-        assert_eq!(picked(Some("1.2.0")), Some("1.2.0"));
-        assert_eq!(picked(Some("1.2.1")), None);
-        assert_eq!(picked(Some("<1")), Some("0.9.0"));
-        assert_eq!(picked(Some("2.0.0-rc.1")), Some("2.0.0-rc.1"));
-        assert_eq!(picked(Some(">=3")), None);
+        let picked = |wanted| pick(&all, wanted, |v| v, |_| false).map(|v| &*v.text);
+        assert_eq!(picked(None), Ok("1.2.9"));
+        for (wanted, version) in [
+            ("1.2", "1.2.9"),
+            ("^1.2.0", "1.2.9"),
+            ("^1", "1.2.9"),
+            ("~1.2", "1.2.9"),
+            (">=0.9, <1.2.9", "1.2.0"),
+            ("<1", "0.9.0"),
+            ("*", "1.2.9"),
+            ("=1.2.0", "1.2.0"),
+            ("1.2.0", "1.2.0"),
+            ("2.0.0-rc.1", "2.0.0-rc.1"),
+            (">=1.3.0-rc.0, <1.4", "1.3.0-rc.1"),
+        ] {
+            assert_eq!(picked(Some(wanted)), Ok(version), "{wanted}");
+        }
+        for wanted in ["1.2.1", ">=3", "^2", "~1.3", "nonsense"] {
+            assert_eq!(picked(Some(wanted)), Err(Unresolved::Unknown), "{wanted}");
+        }
         let only_candidates = [version(Scheme::Semver)("1.0.0-a")];
-        assert_eq!(pick(&only_candidates, None, |v| v), only_candidates.first());
-        let debian = [version(Scheme::Debian)("1.2")];
-        assert_eq!(pick(&debian, Some("1.2"), |v| v), debian.first());
-        assert_eq!(pick(&debian, Some("^1"), |v| v), None);
+        assert_eq!(pick(&only_candidates, None, |v| v, |_| false), Ok(&only_candidates[0]));
+    }
+
+    #[test]
+    fn what_is_yanked_is_picked_by_name_only() {
+        let all: alloc::vec::Vec<_> = ["1.0.0", "1.1.0", "2.0.0"].map(version(Scheme::Semver)).into();
+        let picked =
+            |wanted, yanked: &[&str]| pick(&all, wanted, |v| v, |v| yanked.contains(&&*v.text)).map(|v| &*v.text);
+        assert_eq!(picked(None, &["2.0.0"]), Ok("1.1.0"));
+        assert_eq!(picked(Some("^1"), &["1.1.0"]), Ok("1.0.0"));
+        assert_eq!(picked(Some("^2"), &["2.0.0"]), Err(Unresolved::Yanked));
+        assert_eq!(picked(Some("2.0.0"), &["2.0.0"]), Ok("2.0.0"));
+        assert_eq!(picked(None, &["1.0.0", "1.1.0", "2.0.0"]), Err(Unresolved::Yanked));
+    }
+
+    #[test]
+    fn only_semver_has_ranges() {
+        for scheme in [Scheme::Debian, Scheme::Opaque] {
+            let all = [version(scheme)("1.2")];
+            let picked = |wanted| pick(&all, Some(wanted), |v| v, |_| false);
+            assert_eq!(picked("1.2"), Ok(&all[0]));
+            assert_eq!(picked("1.3"), Err(Unresolved::Unknown));
+            for range in ["^1", "~1.2", ">=1, <2", "*"] {
+                assert_eq!(picked(range), Err(Unresolved::NoRanges(scheme)), "{range}");
+            }
+        }
     }
 
     fn any_version() -> impl Strategy<Value = Version> {

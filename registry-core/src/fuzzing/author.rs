@@ -11,7 +11,9 @@ use crate::catalog::announcement::Announcement;
 use crate::catalog::envelope::{Envelope, SIGNATURE_LEN, signing_input};
 use crate::catalog::merkle::Tree;
 use crate::catalog::record::HeadRecord;
-use crate::catalog::{Content, Domain, Head, LocalPublisher, Name, NewRelease, Release, Scheme, Version};
+use crate::catalog::{
+    Amendment, Change, Content, Domain, Head, LocalPublisher, Name, NewRelease, Says, Scheme, Statement, Version,
+};
 use crate::id::{BlockId, Codec, Digest, PublisherId};
 use crate::time::{Duration, UnixTime};
 
@@ -30,6 +32,12 @@ pub(crate) fn release(name: &str, version: &str) -> NewRelease {
         licence: "MIT".into(),
         dependencies: Vec::new(),
     }
+}
+
+/// A word on a version of a package, or on all of it.
+pub(crate) fn amendment(name: &str, version: Option<&str>, change: Change) -> Says {
+    let name = Name::new(name).expect("a valid name");
+    Says::Amendment(Amendment { name, version: version.map(Into::into), change })
 }
 
 type Sign = Box<dyn Fn(&[u8]) -> Bytes>;
@@ -72,9 +80,10 @@ impl Author {
         Envelope { body, signatures: vec![(0, signature)] }.encode()
     }
 
-    /// The release at the end of the log.
-    pub(crate) fn next(&self, meta: NewRelease) -> Release {
-        Release { publisher: self.id(), position: self.len(), previous: self.tip(), meta }
+    /// The statement at the end of the log.
+    pub(crate) fn next(&self, says: impl Into<Says>) -> Statement {
+        let (publisher, position, previous) = (self.id(), self.len(), self.tip());
+        Statement { publisher, position, previous, says: says.into() }
     }
 
     pub(crate) fn append_body(&mut self, body: Bytes) {
@@ -82,8 +91,13 @@ impl Author {
         self.statements.push(self.envelope(Domain::Statement, body));
     }
 
+    #[cfg(test)]
     pub(crate) fn append(&mut self, name: &str, version: &str) -> &mut Self {
-        self.append_body(self.next(release(name, version)).to_body("test"));
+        self.say(release(name, version))
+    }
+
+    pub(crate) fn say(&mut self, says: impl Into<Says>) -> &mut Self {
+        self.append_body(self.next(says).to_body("test"));
         self
     }
 

@@ -2,18 +2,22 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::str;
 
 use bytes::Bytes;
 
-use super::author::{Author, release};
+use super::author::{Author, amendment, release};
 use super::{Choices, TestWorld};
 use crate::action::{Action, StoreRequest, Table, Write};
 use crate::catalog::announcement::Announcement;
 use crate::catalog::envelope::{Envelope, SIGNATURE_LEN};
 use crate::catalog::statement::MAX_STATEMENT;
-use crate::catalog::{Catalog, CatalogEvent, Head, Inception, Order, PackageSpec, Release, Scheme, Version, record};
+use crate::catalog::{
+    Catalog, CatalogEvent, Change, Deprecation, Head, Inception, Order, PackageSpec, Says, Scheme, Statement, Version,
+    Wish, record,
+};
 use crate::config::Config;
 use crate::event::BatchOutcome;
 use crate::id::{JobId, OpId, PublisherId, StoreId};
@@ -35,8 +39,8 @@ pub fn catalog_parsers(data: &[u8]) {
     if let Ok(head) = Head::from_body(data) {
         assert_eq!(head.to_body(), bytes);
     }
-    if let Ok(release) = Release::from_body(data, "test") {
-        assert_eq!(release.to_body("test"), bytes);
+    if let Ok(statement) = Statement::from_body(data, "test") {
+        assert_eq!(statement.to_body("test"), bytes);
     }
     assert!(record::check(b"/wharf/x", data).is_err());
     let Ok(text) = str::from_utf8(data) else { return };
@@ -65,7 +69,8 @@ struct Bench {
     tickets: BTreeSet<u64>,
     publishing: BTreeSet<OpId>,
     next: u64,
-    admitted: BTreeSet<(PublisherId, u64)>,
+    /// Statements told of, by publisher.
+    admitted: BTreeMap<PublisherId, u64>,
 }
 
 impl Bench {
@@ -89,7 +94,7 @@ impl Bench {
             tickets: BTreeSet::new(),
             publishing: BTreeSet::new(),
             next: 0,
-            admitted: BTreeSet::new(),
+            admitted: BTreeMap::new(),
         }
     }
 
@@ -118,24 +123,30 @@ impl Bench {
         while let Some(event) = self.catalog.poll_event() {
             match event {
                 CatalogEvent::Judged { ticket, .. } => assert!(self.tickets.remove(&ticket), "judged twice"),
-                CatalogEvent::PublishFailed { op, .. } => assert!(self.publishing.remove(&op), "ended twice"),
+                CatalogEvent::PublishFailed { op, .. } | CatalogEvent::NothingToChange { op, .. } => {
+                    assert!(self.publishing.remove(&op), "ended twice");
+                }
                 CatalogEvent::Announce { op, release, .. } => {
                     assert!(self.publishing.remove(&op), "ended twice");
                     let publisher = release.release.publisher;
                     let record = self.catalog.record(publisher).expect("announced too early");
                     assert!(record::check(&publisher.record_key(), &record).is_ok());
-                    assert!(self.admitted.contains(&(publisher, release.release.position)), "announced too early");
+                    let told = self.admitted.get(&publisher).is_some_and(|told| *told > release.release.position);
+                    assert!(told, "announced too early");
                 }
-                CatalogEvent::Admitted { release, .. } => {
-                    let at = (release.release.publisher, release.release.position);
-                    assert!(self.admitted.insert(at), "admitted twice");
+                CatalogEvent::Admitted { publisher, .. } => {
+                    let admitted = self.admitted.entry(publisher).or_default();
+                    *admitted += 1;
+                    let held = self.catalog.state(publisher).map_or(0, |state| state.length);
+                    assert!(*admitted <= held, "admitted twice");
                 }
                 CatalogEvent::BatchDone { op, outcomes } => {
                     assert!(self.publishing.remove(&op), "ended twice");
                     let own = self.authors[0].id();
                     for outcome in outcomes {
                         let BatchOutcome::Published { position } = outcome else { continue };
-                        assert!(self.admitted.contains(&(own, position)), "told too early");
+                        let told = self.admitted.get(&own).is_some_and(|told| *told > position);
+                        assert!(told, "told too early");
                     }
                 }
                 CatalogEvent::Behind { .. } | CatalogEvent::Signed { .. } | CatalogEvent::HeadMoved { .. } => {}
@@ -185,9 +196,9 @@ impl Bench {
         self.storing.clear();
         self.tickets.clear();
         self.publishing.clear();
-        let durable = self.catalog.releases().map(|release| (release.release.publisher, release.release.position));
-        let durable: BTreeSet<_> = durable.collect();
-        assert!(self.admitted.is_subset(&durable), "whatever was admitted is durable");
+        let durable: BTreeMap<_, _> = self.catalog.states(None).map(|state| (state.publisher, state.length)).collect();
+        let kept = |(publisher, told): (&PublisherId, &u64)| durable.get(publisher).is_some_and(|held| held >= told);
+        assert!(self.admitted.iter().all(kept), "whatever was admitted is durable");
         self.admitted = durable;
     }
 
@@ -209,7 +220,23 @@ impl Bench {
     }
 }
 
-/// Publishers append, retract and contradict themselves; peers tell of it in any order, wholly or in part; the shell
+/// A statement about one of eight versions of a package, more often a release.
+fn says(name: &str, choices: &mut Choices<'_>) -> Says {
+    let choice = choices.byte();
+    let version = format!("{}.0.0", choice % 8);
+    let deprecation = || Deprecation { message: "no longer".into(), replacement: None };
+    match choice >> 3 {
+        0..=1 => amendment(name, Some(&version), Change::Yank { reason: String::new() }),
+        2 => amendment(name, Some(&version), Change::Unyank),
+        3 => amendment(name, Some(&version), Change::Deprecate(deprecation())),
+        4 => amendment(name, None, Change::Deprecate(deprecation())),
+        5 => amendment(name, Some(&version), Change::Undeprecate),
+        6 => amendment(name, None, Change::Undeprecate),
+        _ => Says::Release(release(name, &version)),
+    }
+}
+
+/// Publishers append, amend, retract and contradict themselves; peers tell of it in any order, wholly or in part; the shell
 /// answers late, fails or crashes. Logs stay contiguous and linked, each statement is admitted once and only when it is
 /// durable, everything is judged once, quotas hold, and nothing spins.
 pub fn catalog(data: &[u8]) {
@@ -221,8 +248,8 @@ pub fn catalog(data: &[u8]) {
         let source = bench.world.peers.intern(TestWorld::peer_id(u64::from(what >> 6)));
         match what % 16 {
             0..=2 => {
-                let version = format!("{}.0.0", choices.below(8));
-                bench.authors[n].append("a", &version);
+                let says = says("a", &mut choices);
+                bench.authors[n].say(says);
             }
             3 => bench.authors[n].retract(),
             4 | 5 => {
@@ -255,14 +282,22 @@ pub fn catalog(data: &[u8]) {
             11 => bench.answer_sign(what & 0xf0 != 0),
             12 => bench.answer_store(what & 0xf0 != 0),
             13 => {
-                let new = |version: u64| release("own", &format!("{version}.0.0"));
-                let releases: Vec<_> = (0..1 + (what >> 4) % 4).map(|_| new(choices.below(8))).collect();
-                let batch = what & 0x80 != 0 || releases.len() > 1;
-                let op = OpId(bench.next + 1);
-                if batch || bench.catalog.check_publish(&releases[0]).is_ok() {
-                    bench.next = op.0;
+                let wish = match what >> 6 {
+                    0 | 1 => Wish::One(says("own", &mut choices).into()),
+                    size => {
+                        let version = |_| format!("{}.0.0", choices.below(8));
+                        Wish::Batch((0..size).map(version).map(|version| release("own", &version)).collect())
+                    }
+                };
+                let acceptable = match &wish {
+                    Wish::One(says) => bench.catalog.check_publish(says).is_ok(),
+                    Wish::Batch(_) => true,
+                };
+                if acceptable {
+                    bench.next += 1;
+                    let op = OpId(bench.next);
                     bench.publishing.insert(op);
-                    bench.catalog.publish(&mut bench.world.cx(), Order { op, releases, batch });
+                    bench.catalog.publish(&mut bench.world.cx(), Order { op, wish });
                 }
             }
             14 => {

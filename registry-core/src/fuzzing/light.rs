@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::author::Author;
+use super::author::{Author, release};
 use super::{Choices, TestWorld};
 use crate::action::Action;
 use crate::catalog::{Name, PackageSpec};
@@ -96,7 +96,7 @@ pub fn light(data: &[u8]) {
     config.peers.ban_threshold = u32::MAX;
     let authors = [1, 2].map(|seed| {
         let mut author = Author::unsigned(seed);
-        author.append("thing", "1.0.0").append("thing", "1.1.0").append("other", "1.0.0");
+        author.say(release("thing", "1.0.0")).say(release("thing", "1.1.0")).say(release("other", "1.0.0"));
         author
     });
     let mut bench = Bench {

@@ -168,7 +168,7 @@ pub(crate) fn release(choices: &mut Choices<'_>, number: u64) -> Arc<ReleaseInfo
         dependencies: (0..choices.below(3)).map(|_| alloc::vec![dependency(choices)]).collect(),
     };
     let release = Release { publisher: publisher(choices), position: number, previous: Digest::of(b"previous"), meta };
-    Arc::new(ReleaseInfo { statement: Digest::of(&number.to_be_bytes()), release })
+    Arc::new(ReleaseInfo { statement: Digest::of(&number.to_be_bytes()), release, status: Default::default() })
 }
 
 fn dependency(choices: &mut Choices<'_>) -> Dependency {

@@ -68,6 +68,6 @@ impl Answer {
 /// Is this a release that the specification, which has a publisher, may mean?
 pub(super) fn fits(spec: &PackageSpec, release: &ReleaseInfo) -> bool {
     let Release { publisher, meta, .. } = &release.release;
-    let picks = || version::pick(slice::from_ref(&meta.version), spec.version.as_deref(), |version| version);
-    spec.publisher == Some(*publisher) && spec.name == meta.name && picks().is_some()
+    let picks = || version::pick(slice::from_ref(&meta.version), spec.version.as_deref(), |version| version, |_| false);
+    spec.publisher == Some(*publisher) && spec.name == meta.name && picks().is_ok()
 }

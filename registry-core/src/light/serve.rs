@@ -57,7 +57,7 @@ fn answer(catalog: &Catalog, index: &Index, msg: &RegistryMessage) -> Option<Fou
         }
         RegistryMessage::Find(spec) => {
             let mut page = Page::default();
-            if let Some(release) = catalog.resolve(spec) {
+            if let Ok(release) = catalog.resolve(spec) {
                 page.add(catalog, release.release.publisher, release.release.position, 0);
             }
             Some(page.found)

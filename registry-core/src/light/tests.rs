@@ -49,7 +49,7 @@ impl Holder {
         self.catalog.handle_entries(cx, 1, self.asker, author.record(), 0, author.statements.clone());
         loop {
             while let Some(event) = self.catalog.poll_event() {
-                if let CatalogEvent::Admitted { release, .. } = event {
+                if let CatalogEvent::Admitted { update: Some((_, release)), .. } = event {
                     self.index.insert(&[&release.release]);
                 }
             }
@@ -169,7 +169,7 @@ fn author(seed: u8, releases: &[(&str, &str, &str)]) -> Author {
     for (name, version, summary) in releases {
         let mut new = release(name, version);
         new.summary = String::from(*summary);
-        author.append_body(author.next(new).to_body("test"));
+        author.say(new);
     }
     author
 }

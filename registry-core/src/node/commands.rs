@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::action::Action;
-use crate::catalog::{Content, NewRelease, Order, PackageSpec, ReleaseInfo};
+use crate::catalog::{Content, NewRelease, Order, PackageSpec, ReleaseInfo, Says, Unresolved, Wish};
 use crate::command::{Command, CommandError, DhtCommand, PubsubCommand};
 use crate::cx::Cx;
 use crate::event::{BatchOutcome, DhtResult, Event, OpError, Refusal, Stage};
@@ -57,7 +57,8 @@ impl Node {
         self.operations.check_room()?;
         let op = self.operations.next_id();
         match command {
-            Command::Publish(new) => self.publish(op, new)?,
+            Command::Publish(new) => self.publish(op, Says::Release(new))?,
+            Command::Amend(amendment) => self.publish(op, Says::Amendment(amendment))?,
             Command::PublishBatch(releases) => self.publish_batch(op, releases)?,
             Command::Search(query) => self.search(op, query)?,
             Command::Resolve(spec) => self.resolve(op, spec),
@@ -86,23 +87,23 @@ impl Node {
         Ok(op)
     }
 
-    fn publish(&mut self, op: OpId, new: NewRelease) -> Result<(), CommandError> {
-        self.catalog.check_publish(&new)?;
+    fn publish(&mut self, op: OpId, says: Says) -> Result<(), CommandError> {
+        self.catalog.check_publish(&says)?;
         self.operations.insert(op, Operation::Publish(Publish::default()), Some(self.now + OPERATION_TIMEOUT));
-        self.start_order(Order { op, releases: alloc::vec![new], batch: false });
+        self.start_order(Order { op, wish: Wish::One(says.into()) });
         Ok(())
     }
 
     fn publish_batch(&mut self, op: OpId, releases: Vec<NewRelease>) -> Result<(), CommandError> {
         self.catalog.check_batch(releases.len())?;
         self.operations.insert(op, Operation::PublishBatch, Some(self.now + OPERATION_TIMEOUT));
-        self.start_order(Order { op, releases, batch: true });
+        self.start_order(Order { op, wish: Wish::Batch(releases) });
         Ok(())
     }
 
     fn start_order(&mut self, order: Order) {
         let Some(publisher) = self.local.publisher.as_ref().map(|publisher| publisher.id) else { return };
-        for new in &order.releases {
+        for new in order.wish.releases() {
             if let Content::Root { root, .. } = new.content {
                 self.exchange.add_local(cx!(self, exchange), root);
             }
@@ -276,15 +277,18 @@ impl Node {
     }
 
     fn resolve(&mut self, op: OpId, spec: PackageSpec) {
-        if let Some(release) = self.catalog.resolve(&spec) {
-            self.out.push(Action::Emit(Event::Resolved { op, release }));
-        } else if !self.config.role.duties().catalogue {
-            self.operations.insert(op, Operation::Light, None);
-            self.light.find(cx!(self, light), op, spec);
-        } else if !self.sync.has_compared() && self.peers.has_entrance() {
-            self.operations.insert(op, Operation::Joining(spec), Some(self.now + JOIN_PATIENCE));
-        } else {
-            self.ask_for_head(op, spec);
+        match self.catalog.resolve(&spec) {
+            Ok(release) => self.out.push(Action::Emit(Event::Resolved { op, release })),
+            // Nothing that is heard can change that.
+            Err(why @ (Unresolved::Forked | Unresolved::NoRanges(_))) => self.emit_failure(op, why.into()),
+            Err(_) if !self.config.role.duties().catalogue => {
+                self.operations.insert(op, Operation::Light, None);
+                self.light.find(cx!(self, light), op, spec);
+            }
+            Err(_) if !self.sync.has_compared() && self.peers.has_entrance() => {
+                self.operations.insert(op, Operation::Joining(spec), Some(self.now + JOIN_PATIENCE));
+            }
+            Err(_) => self.ask_for_head(op, spec),
         }
     }
 
@@ -305,8 +309,12 @@ impl Node {
                 self.operations.insert(op, Operation::Resolve(resolve), Some(self.now + OPERATION_TIMEOUT));
             }
             Some(publisher) if self.catalog.state(publisher).is_none() => self.emit_failure(op, OpError::NoPeers),
-            Some(_) | None => self.emit_failure(op, OpError::NotFound),
+            Some(_) | None => self.emit_failure(op, self.why_unresolved(&spec)),
         }
+    }
+
+    fn why_unresolved(&self, spec: &PackageSpec) -> OpError {
+        self.catalog.resolve(spec).err().map_or(OpError::NotFound, OpError::from)
     }
 
     /// The head record a resolve asked for: wait for the statements it promises, or give up.
@@ -320,7 +328,7 @@ impl Node {
             None if answered == 0 && asked > 0 => self.fail(op, OpError::Timeout { asked, answered }),
             Some(_) | None => {
                 self.resolve_waiting(publisher);
-                self.fail(op, OpError::NotFound);
+                self.fail_unresolved(op);
             }
         }
     }
@@ -328,7 +336,7 @@ impl Node {
     /// The catalogue learnt more of a publisher: some resolves may end.
     pub(super) fn resolve_waiting(&mut self, publisher: PublisherId) {
         let catalog = &self.catalog;
-        let found = |(op, spec): (OpId, &PackageSpec)| catalog.resolve(spec).map(|release| (op, release));
+        let found = |(op, spec): (OpId, &PackageSpec)| catalog.resolve(spec).ok().map(|release| (op, release));
         let done: Vec<_> = self.operations.specs_of(publisher).filter_map(found).collect();
         for (op, release) in done {
             self.operations.remove(op);
@@ -342,11 +350,21 @@ impl Node {
         let waits = |(op, resolve): (OpId, &Resolve)| resolve.query.is_none().then_some(op);
         let unresolved: Vec<_> = self.operations.resolves_of(publisher).filter_map(waits).collect();
         for op in unresolved {
-            self.fail(op, if ok { OpError::NotFound } else { OpError::NoProviders });
+            if ok {
+                self.fail_unresolved(op);
+            } else {
+                self.fail(op, OpError::NoProviders);
+            }
         }
         if self.local.publisher.as_ref().is_some_and(|own| own.id == publisher) {
             self.own_log_checked(if ok { Ok(()) } else { Err(OpError::Refused(Refusal::LogUnsynced)) });
         }
+    }
+
+    fn fail_unresolved(&mut self, op: OpId) {
+        let Some(Operation::Resolve(resolve)) = self.operations.get_mut(op) else { return };
+        let spec = resolve.spec.clone();
+        self.fail(op, self.why_unresolved(&spec));
     }
 
     fn dht(&mut self, op: OpId, command: DhtCommand) -> Result<(), CommandError> {

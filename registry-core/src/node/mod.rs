@@ -19,7 +19,7 @@
 //! | catalog | signed | emit |
 //! | catalog | announce | announcements (record, log), gossip; emit |
 //! | catalog | head moved | announcements (record, log), gossip |
-//! | catalog | batch done, publish failed | emit |
+//! | catalog | batch done, nothing to change, publish failed | emit |
 //! | catalog | behind | sync |
 //! | catalog | judged | gossip or sync, whoever handed it in |
 //! | sync | entries | catalog |
@@ -44,7 +44,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::action::{Action, Table};
-use crate::catalog::{Catalog, PackageSpec, Release, ReleaseInfo};
+use crate::catalog::{Catalog, PackageSpec, Release, ReleaseInfo, UpdateKind};
 use crate::config::Config;
 use crate::cx::{Cx, LocalPeer, Outbox};
 use crate::event::Event;
@@ -275,13 +275,9 @@ impl Node {
         self.peers.views(self.now, &self.config)
     }
 
-    /// What the catalogue here knows of a package: all its versions, highest first. Asks nobody.
+    /// What the catalogue here knows of a package: all its versions, highest first, or the one that is named. Asks nobody.
     pub fn info(&self, spec: &PackageSpec) -> Vec<Arc<ReleaseInfo>> {
-        let Some(release) = self.catalog.resolve(spec) else { return Vec::new() };
-        match spec.version {
-            Some(_) => alloc::vec![release],
-            None => self.catalog.versions(release.release.publisher, &release.release.meta.name),
-        }
+        self.catalog.describe(spec)
     }
 
     fn advance(&mut self, now: Instant) {
@@ -306,8 +302,8 @@ impl Node {
         match row.table {
             Table::Meta => self.gossip.handle_recovered(cx!(self, gossip), row),
             Table::Publisher | Table::Log => {
-                if let Some(release) = self.catalog.handle_recovered(cx!(self, catalog), row) {
-                    self.index(&release.release);
+                if let Some((kind, release)) = self.catalog.handle_recovered(cx!(self, catalog), row) {
+                    self.index(kind, &release.release);
                 }
             }
             Table::Content | Table::Fetch => self.exchange.handle_recovered(cx!(self, exchange), row),
@@ -318,10 +314,19 @@ impl Node {
         }
     }
 
-    /// Lets a release be found, when it is its package's current one.
-    fn index(&mut self, release: &Release) {
-        if self.catalog.current(release.publisher, &release.meta.name) == Some(release.position) {
-            self.index.insert(&[release]);
+    /// Lets a package be found by its current release, after one of its releases was added or amended.
+    fn index(&mut self, kind: UpdateKind, release: &Release) {
+        let (publisher, name) = (release.publisher, &release.meta.name);
+        let added = matches!(kind, UpdateKind::NewPackage | UpdateKind::NewVersion);
+        match self.catalog.current(publisher, name) {
+            Some(current) if current == release.position => self.index.insert(&[release]),
+            Some(_) if added => {}
+            Some(current) => {
+                if let Some(current) = self.catalog.release(publisher, current) {
+                    self.index.insert(&[&current.release]);
+                }
+            }
+            None => self.index.remove(name, publisher),
         }
     }
 

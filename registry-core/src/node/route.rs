@@ -330,16 +330,23 @@ impl Node {
 
     fn route_catalog(&mut self, event: CatalogEvent) {
         match event {
-            CatalogEvent::Admitted { kind, release } => {
-                self.index(&release.release);
-                self.sync.handle_changed(&self.catalog, release.release.publisher);
-                self.resolve_waiting(release.release.publisher);
-                self.out.push(Action::Emit(Event::Update { kind, release }));
+            CatalogEvent::Admitted { publisher, update } => {
+                self.sync.handle_changed(&self.catalog, publisher);
+                self.resolve_waiting(publisher);
+                if let Some((kind, release)) = update {
+                    self.index(kind, &release.release);
+                    self.out.push(Action::Emit(Event::Update { kind, release }));
+                }
             }
             CatalogEvent::Signed { op } => {
                 self.out.push(Action::Emit(Event::Progress { op, stage: Stage::Signed }));
             }
             CatalogEvent::Announce { op, release, announcement } => self.announce_release(op, release, announcement),
+            CatalogEvent::NothingToChange { op, release } => {
+                if self.operations.remove(op).is_some() {
+                    self.out.push(Action::Emit(Event::Published { op, release, acks: 0, sent: 0 }));
+                }
+            }
             CatalogEvent::BatchDone { op, outcomes } => self.finish_batch(op, outcomes),
             CatalogEvent::HeadMoved { announcement } => self.announce_head(announcement),
             CatalogEvent::PublishFailed { op, error } => self.fail(op, error),

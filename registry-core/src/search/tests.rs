@@ -42,7 +42,7 @@ fn release(package: &Package<'_>) -> Arc<ReleaseInfo> {
     let statement = Digest::of(format!("{} {}", package.name, package.version).as_bytes());
     let position = u64::from_be_bytes(statement.0[..8].try_into().unwrap());
     let release = Release { publisher, position, previous: Digest::of(b"previous"), meta };
-    Arc::new(ReleaseInfo { statement, release })
+    Arc::new(ReleaseInfo { statement, release, status: Default::default() })
 }
 
 fn catalogue(packages: &[Package<'_>]) -> Catalogue {

@@ -35,7 +35,9 @@ fn of_command(error: &CommandError) -> (Code, &'static str) {
 
 fn of_operation(error: &OpError) -> (Code, &'static str) {
     match error {
-        OpError::NotFound => (Code::NotFound, "try `wharf search`; a bare name works only when one publisher has it"),
+        OpError::NotFound => (Code::NotFound, "try `wharf search`, or `wharf info NAME` for its versions"),
+        OpError::Ambiguous => (Code::Usage, "name it PUBLISHER/NAME; `wharf search` shows whose there are"),
+        OpError::NoRanges(_) => (Code::Usage, "name a whole version; `wharf info NAME` lists them"),
         OpError::AlreadyPublished => (Code::Conflict, "a release never changes: publish it under a new version"),
         OpError::NoProviders => {
             (Code::NoPeer, "the package is known but nobody connected has its bytes; try again when a holder is up")
@@ -50,8 +52,11 @@ fn of_operation(error: &OpError) -> (Code, &'static str) {
         }
         OpError::Refused(Refusal::Forked) => (
             Code::Refused,
-            "the key has signed two statements at one position: publish with a new identity in another --home",
+            "a key has signed what cannot both be; versions from before can be named exactly, see `wharf info`",
         ),
+        OpError::Refused(Refusal::Yanked) => {
+            (Code::Refused, "`wharf info` says why; a yanked version can still be named exactly")
+        }
         OpError::Storage => (Code::Storage, "free some space in the home"),
         OpError::Signing => (Code::Other, "check the key files in the home"),
         OpError::Unreachable(_) => (Code::NoPeer, "check the address, and that a node listens there"),

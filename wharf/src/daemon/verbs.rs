@@ -225,6 +225,10 @@ fn kind_name(kind: UpdateKind) -> &'static str {
     match kind {
         UpdateKind::NewPackage => "new_package",
         UpdateKind::NewVersion => "new_version",
+        UpdateKind::Yanked => "yanked",
+        UpdateKind::Unyanked => "unyanked",
+        UpdateKind::Deprecated => "deprecated",
+        UpdateKind::Undeprecated => "undeprecated",
     }
 }
 

@@ -13,7 +13,7 @@ use super::signer::{Signer, mutations};
 use crate::catalog::announcement::Announcement;
 use crate::catalog::envelope::Envelope;
 use crate::catalog::statement::MAX_STATEMENT;
-use crate::catalog::{CatalogEvent, Domain, PackageSpec, UpdateKind, Verdict};
+use crate::catalog::{CatalogEvent, Domain, PackageSpec, Unresolved, UpdateKind, Verdict};
 use crate::fuzzing::author::{Author, release};
 use crate::id::Digest;
 
@@ -46,10 +46,10 @@ fn an_announcement_is_admitted_once() {
     let mut host = Host::new(1);
     let (verdict, events) = host.hear(log.announcement(1));
     assert_eq!(verdict, Verdict::Accept);
-    assert!(matches!(&events[..], [CatalogEvent::Admitted { kind: UpdateKind::NewPackage, .. }]));
+    assert!(matches!(&events[..], [CatalogEvent::Admitted { update: Some((UpdateKind::NewPackage, _)), .. }]));
     log.append("a", "2.0.0");
     let (_, events) = host.hear(log.announcement(1));
-    assert!(matches!(&events[..], [CatalogEvent::Admitted { kind: UpdateKind::NewVersion, .. }]));
+    assert!(matches!(&events[..], [CatalogEvent::Admitted { update: Some((UpdateKind::NewVersion, _)), .. }]));
     assert_eq!(host.offences(), 0);
 }
 
@@ -338,12 +338,12 @@ fn a_bare_name_resolves_only_when_one_publisher_has_it() {
         let found = host.catalog.resolve(&PackageSpec::parse(text).unwrap());
         found.map(|release| (release.release.publisher, release.release.meta.version.text.to_string()))
     };
-    assert_eq!(resolve(&host, "a"), Some((log.id(), "1.2.0".into())));
-    assert_eq!(resolve(&host, "a@<1.2"), Some((log.id(), "1.1.0".into())));
+    assert_eq!(resolve(&host, "a"), Ok((log.id(), "1.2.0".into())));
+    assert_eq!(resolve(&host, "a@<1.2"), Ok((log.id(), "1.1.0".into())));
     host.fetch(&other, 0, 2);
-    assert_eq!(resolve(&host, "a"), None);
-    assert_eq!(resolve(&host, &format!("{}/a", other.id())), Some((other.id(), "1.1.0".into())));
-    assert_eq!(resolve(&host, "b"), None);
+    assert_eq!(resolve(&host, "a"), Err(Unresolved::Ambiguous));
+    assert_eq!(resolve(&host, &format!("{}/a", other.id())), Ok((other.id(), "1.1.0".into())));
+    assert_eq!(resolve(&host, "b"), Err(Unresolved::Unknown));
     let versions = host.catalog.versions(log.id(), &crate::catalog::Name::new("a").unwrap());
     assert_eq!(versions.iter().map(|release| release.release.position).collect::<Vec<_>>(), [2, 1, 0]);
     let ids: Vec<_> = host.catalog.states(None).map(|state| state.publisher).collect();
@@ -415,9 +415,9 @@ fn what_was_admitted_is_read_again_from_its_envelope() {
     let log = unsigned_log(2, 1);
     let announcement = log.announcement(1);
     let (_, events) = host.hear(announcement.clone());
-    let [CatalogEvent::Admitted { release, .. }] = &events[..] else { panic!() };
+    let [CatalogEvent::Admitted { update: Some((_, release)), .. }] = &events[..] else { panic!() };
     assert_eq!(host.catalog.release(log.id(), 0).as_ref(), Some(release));
-    assert_eq!(host.catalog.resolve(&PackageSpec::parse("a").unwrap()).as_ref(), Some(release));
+    assert_eq!(host.catalog.resolve(&PackageSpec::parse("a").unwrap()).as_ref(), Ok(release));
     assert_eq!(host.catalog.release(log.id(), 1), None);
     let (_, held) = host.catalog.log(log.id(), 0, usize::MAX).unwrap();
     assert!(announcement.as_ptr_range().contains(&held[0].as_ptr()), "virtual nodes share what they heard together");

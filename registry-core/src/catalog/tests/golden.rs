@@ -12,8 +12,11 @@ use bytes::Bytes;
 use super::host::{Host, author};
 use super::signer::verify;
 use crate::catalog::record::{self, HeadRecord};
-use crate::catalog::{Content, Dependency, Name, NewRelease, Scheme, Verdict, Version};
-use crate::fuzzing::author::{Author, release};
+use crate::catalog::statement::MAX_STATEMENT;
+use crate::catalog::{
+    Change, Content, Dependency, Deprecation, Envelope, Name, NewRelease, Says, Scheme, Statement, Verdict, Version,
+};
+use crate::fuzzing::author::{Author, amendment, release};
 use crate::id::{Digest, PublisherId};
 
 fn full() -> NewRelease {
@@ -42,6 +45,18 @@ fn external() -> NewRelease {
 
 fn unknown() -> NewRelease {
     NewRelease { content: Content::Unknown, ..release("unknown", "1.0.0") }
+}
+
+fn amendments() -> [(&'static str, Says); 4] {
+    let replacement = Dependency { publisher: None, name: Name::new("better").unwrap(), requirement: String::new() };
+    let deprecation = Deprecation { message: "Use better.".into(), replacement: Some(replacement) };
+    let full = Some("1.2.3-rc.1+build");
+    [
+        ("yank", amendment("full", full, Change::Yank { reason: "Broken on Mondays.".into() })),
+        ("unyank", amendment("full", full, Change::Unyank)),
+        ("deprecate", amendment("full", None, Change::Deprecate(deprecation))),
+        ("undeprecate", amendment("full", None, Change::Undeprecate)),
+    ]
 }
 
 fn log() -> Author {
@@ -78,6 +93,25 @@ fn golden_vectors_hold() {
     check("announcement", &log.announcement(2));
     check("record-key", &log.id().record_key());
     check("release-unknown", &log_of(&[unknown()]).statements[0]);
+    let mut amended = log;
+    for (_, says) in amendments() {
+        amended.say(says);
+    }
+    for ((name, _), statement) in amendments().iter().zip(&amended.statements[2..]) {
+        check(name, statement);
+    }
+}
+
+#[test]
+fn golden_amendments_are_read_as_what_was_written() {
+    let mut log = log();
+    for (_, says) in amendments() {
+        log.say(says);
+    }
+    for (statement, (name, says)) in log.statements[2..].iter().zip(amendments()) {
+        let body = Envelope::decode(statement, MAX_STATEMENT).unwrap().body;
+        assert_eq!(Statement::from_body(&body, "test").unwrap().says, says, "{name}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One catalogue with its disk and its workers, driven by hand.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use super::signer::{Signer, verify};
 use crate::action::{Action, StoreRequest, Table};
 use crate::catalog::log::Log;
-use crate::catalog::{Catalog, CatalogEvent, NewRelease, Order, ReleaseInfo, Verdict};
+use crate::catalog::{Catalog, CatalogEvent, NewRelease, Order, ReleaseInfo, Says, UpdateKind, Verdict, Wish};
 use crate::config::Config;
 use crate::fuzzing::TestWorld;
 use crate::fuzzing::author::Author;
@@ -110,12 +111,16 @@ impl Host {
     }
 
     pub(super) fn publish(&mut self, op: u64, new: NewRelease) {
-        let order = Order { op: OpId(op), releases: alloc::vec![new], batch: false };
+        self.say(op, new);
+    }
+
+    pub(super) fn say(&mut self, op: u64, says: impl Into<Says>) {
+        let order = Order { op: OpId(op), wish: Wish::One(Box::new(says.into())) };
         self.catalog.publish(&mut self.world.cx(), order);
     }
 
     pub(super) fn publish_batch(&mut self, op: u64, releases: Vec<NewRelease>) {
-        self.catalog.publish(&mut self.world.cx(), Order { op: OpId(op), releases, batch: true });
+        self.catalog.publish(&mut self.world.cx(), Order { op: OpId(op), wish: Wish::Batch(releases) });
     }
 
     pub(super) fn peer(&mut self) -> PeerIx {
@@ -180,13 +185,18 @@ pub(super) fn label(release: &Arc<ReleaseInfo>) -> String {
     [meta.name.as_str(), &meta.version.text].join("@").to_string()
 }
 
-/// The admitted releases among events.
+/// The releases concerned by admitted statements.
 pub(super) fn admitted(events: &[CatalogEvent]) -> Vec<String> {
-    let release = |event: &CatalogEvent| {
-        let CatalogEvent::Admitted { release, .. } = event else { return None };
-        Some(label(release))
+    updates(events).into_iter().map(|(_, release)| release).collect()
+}
+
+/// What was changed by admitted statements.
+pub(super) fn updates(events: &[CatalogEvent]) -> Vec<(UpdateKind, String)> {
+    let update = |event: &CatalogEvent| {
+        let CatalogEvent::Admitted { update, .. } = event else { return None };
+        update.as_ref().map(|(kind, release)| (*kind, label(release)))
     };
-    events.iter().filter_map(release).collect()
+    events.iter().filter_map(update).collect()
 }
 
 /// How often the catalogue said that it lacks something.

@@ -1,6 +1,7 @@
 //! Tests with real signatures.
 
 mod admission;
+mod amending;
 mod golden;
 mod host;
 mod publishing;

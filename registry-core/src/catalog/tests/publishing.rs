@@ -44,7 +44,7 @@ fn a_release_is_signed_then_stored_then_announced() {
     let events = host.settle();
     assert!(matches!(
         &events[..],
-        [CatalogEvent::Admitted { kind: UpdateKind::NewPackage, .. }, CatalogEvent::Announce { .. }]
+        [CatalogEvent::Admitted { update: Some((UpdateKind::NewPackage, _)), .. }, CatalogEvent::Announce { .. }]
     ));
     assert_eq!(host.disk.len(), 2);
 
@@ -74,14 +74,14 @@ fn queued_releases_follow_each_other() {
 fn a_version_is_published_once() {
     let mut host = Host::new(1);
     let twice = release("a", "1.0.0");
-    assert_eq!(host.catalog.check_publish(&twice), Ok(()));
+    assert_eq!(host.catalog.check_publish(&twice.clone().into()), Ok(()));
     host.publish(1, twice.clone());
-    assert_eq!(host.catalog.check_publish(&twice), Err(CommandError::AlreadyPublished));
+    assert_eq!(host.catalog.check_publish(&twice.clone().into()), Err(CommandError::AlreadyPublished));
     host.publish(2, twice.clone());
     let events = host.settle();
     assert_eq!(outcomes(&events), [(1, Ok(0)), (2, Err(OpError::AlreadyPublished))]);
-    assert_eq!(host.catalog.check_publish(&twice), Err(CommandError::AlreadyPublished));
-    assert_eq!(host.catalog.check_publish(&release("a", "1.0.1")), Ok(()));
+    assert_eq!(host.catalog.check_publish(&twice.clone().into()), Err(CommandError::AlreadyPublished));
+    assert_eq!(host.catalog.check_publish(&release("a", "1.0.1").into()), Ok(()));
 }
 
 #[test]
@@ -90,7 +90,9 @@ fn a_bad_field_is_named() {
     let field = |change: &dyn Fn(&mut NewRelease)| {
         let mut new = release("a", "1.0.0");
         change(&mut new);
-        let Err(CommandError::Invalid { field, .. }) = host.catalog.check_publish(&new) else { panic!("accepted") };
+        let Err(CommandError::Invalid { field, .. }) = host.catalog.check_publish(&new.clone().into()) else {
+            panic!("accepted")
+        };
         field
     };
     assert_eq!(field(&|new| new.summary = "x".repeat(257)), "summary");
@@ -138,7 +140,7 @@ fn without_a_publisher_nothing_is_published() {
     let mut host = Host::new(1);
     host.world.local.publisher = None;
     host.catalog = crate::catalog::Catalog::new(&mut host.world.cx());
-    assert_eq!(host.catalog.check_publish(&release("a", "1.0.0")), Err(CommandError::NoPublisher));
+    assert_eq!(host.catalog.check_publish(&release("a", "1.0.0").into()), Err(CommandError::NoPublisher));
 }
 
 /// What became of each release of each batch: its position, or a word.
@@ -246,7 +248,7 @@ fn a_batch_is_bounded() {
         host.publish_batch(op as u64, (0..MAX_BATCH).map(|i| release(op * MAX_BATCH + i)).collect());
     }
     assert_eq!(host.catalog.check_batch(1), Err(CommandError::Busy));
-    assert_eq!(host.catalog.check_publish(&release(9999)), Err(CommandError::Busy));
+    assert_eq!(host.catalog.check_publish(&release(9999).into()), Err(CommandError::Busy));
 }
 
 #[test]

@@ -75,9 +75,7 @@ impl Side {
             let cx = &mut self.world.cx();
             if let Some(event) = self.catalog.poll_event() {
                 match event {
-                    CatalogEvent::Admitted { release, .. } => {
-                        self.sync.handle_changed(&self.catalog, release.release.publisher);
-                    }
+                    CatalogEvent::Admitted { publisher, .. } => self.sync.handle_changed(&self.catalog, publisher),
                     CatalogEvent::Judged { ticket, verdict } => {
                         self.sync.handle_judged(cx, &self.catalog, ticket, verdict);
                     }
@@ -86,6 +84,7 @@ impl Side {
                     }
                     CatalogEvent::Signed { .. }
                     | CatalogEvent::Announce { .. }
+                    | CatalogEvent::NothingToChange { .. }
                     | CatalogEvent::BatchDone { .. }
                     | CatalogEvent::HeadMoved { .. }
                     | CatalogEvent::PublishFailed { .. } => {}
