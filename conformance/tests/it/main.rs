@@ -14,7 +14,7 @@ mod world;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use foreign::interop;
+use foreign::{interop, js};
 use net::{frames, hostile, liar};
 use scenarios::shell;
 use table::Suite;
@@ -104,6 +104,12 @@ fn main() -> ExitCode {
         messages_as_large_as_either_side_sends_are_read_by_the_other,
         a_new_connection_brings_everything_back,
         values_that_wharf_does_not_keep_are_refused_without_a_charge,
+    );
+    either!(
+        suite,
+        js: js_libp2p_identifies_pings_stores_and_finds,
+        js_libp2p_hears_and_is_heard_on_each_new_connection,
+        js_libp2p_and_rust_libp2p_meet_through_a_hub,
     );
     suite.run()
 }

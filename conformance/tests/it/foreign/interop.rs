@@ -29,14 +29,14 @@ const HALF: usize = 11;
 /// Replication: a third of the network, so that most peers do not hold a record.
 const K: usize = 8;
 
-struct Wharf {
-    registry: Registry,
+pub(super) struct Wharf {
+    pub(super) registry: Registry,
     notices: Subscription,
     _dir: TempDir,
 }
 
 impl Wharf {
-    async fn start(mix: &Mix, config: Config, bootstrap: Vec<multiaddr::Multiaddr>) -> Self {
+    pub(super) async fn start(mix: &Mix, config: Config, bootstrap: Vec<multiaddr::Multiaddr>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
         let builder = Registry::builder(dir.path(), Keys::ephemeral()).listen(listen).bootstrap(bootstrap);
@@ -45,22 +45,22 @@ impl Wharf {
         Self { registry, notices, _dir: dir }
     }
 
-    fn id(&self) -> PeerId {
+    pub(super) fn id(&self) -> PeerId {
         PeerId::from_bytes(self.registry.peer_id().as_bytes()).unwrap()
     }
 
-    fn addr(&self) -> multiaddr::Multiaddr {
+    pub(super) fn addr(&self) -> multiaddr::Multiaddr {
         self.registry.listen_addrs().remove(0)
     }
 
-    async fn provide(&self, key: &Bytes) -> u32 {
+    pub(super) async fn provide(&self, key: &Bytes) -> u32 {
         match self.registry.dht(DhtCommand::Provide(key.clone())).await {
             Ok(DhtResult::Provided { sent }) => sent,
             other => panic!("{other:?}"),
         }
     }
 
-    async fn providers(&self, key: &Bytes) -> Vec<PeerId> {
+    pub(super) async fn providers(&self, key: &Bytes) -> Vec<PeerId> {
         match self.registry.dht(DhtCommand::FindProviders { key: key.clone(), count: 100 }).await {
             Ok(DhtResult::Peers(found)) => {
                 found.iter().map(|(id, _)| PeerId::from_bytes(id.as_bytes()).unwrap()).collect()
@@ -71,7 +71,7 @@ impl Wharf {
     }
 
     /// The next message of a topic it subscribed to, with its author.
-    async fn heard(&mut self) -> (PeerId, Vec<u8>) {
+    pub(super) async fn heard(&mut self) -> (PeerId, Vec<u8>) {
         loop {
             match self.notices.next().await.expect("the node runs") {
                 Notice::Event(Event::PubsubMessage { author, data, .. }) => {
@@ -84,7 +84,7 @@ impl Wharf {
     }
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     let mut config = Config::default();
     config.kad.k = K;
     config.kad.open_namespaces = vec!["test".into()];
@@ -93,7 +93,7 @@ fn config() -> Config {
 }
 
 /// Asks again and again until it holds.
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(super) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < deadline, "never came true: {what}");
@@ -102,7 +102,7 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 /// A multihash.
-fn provider_key(of: &str) -> Bytes {
+pub(super) fn provider_key(of: &str) -> Bytes {
     Digest::of(of.as_bytes()).to_multihash()
 }
 
@@ -169,7 +169,7 @@ impl Probe {
 
 /// A peer of either kind.
 #[derive(Clone, Copy)]
-enum Peer<'a> {
+pub(super) enum Peer<'a> {
     Wharf(&'a Wharf),
     Foreign(&'a Foreign),
 }
@@ -194,14 +194,14 @@ impl Peer<'_> {
     }
 
     /// The peers in its routing table.
-    async fn servers(self) -> usize {
+    pub(super) async fn servers(self) -> usize {
         match self {
             Self::Wharf(wharf) => wharf.registry.stats().await.unwrap().routing_table as usize,
             Self::Foreign(foreign) => foreign.servers().await,
         }
     }
 
-    async fn put(self, key: &[u8], value: &[u8]) {
+    pub(super) async fn put(self, key: &[u8], value: &[u8]) {
         match self {
             Self::Wharf(wharf) => {
                 let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
@@ -212,7 +212,7 @@ impl Peer<'_> {
         }
     }
 
-    async fn get(self, key: &[u8]) -> Option<Vec<u8>> {
+    pub(super) async fn get(self, key: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Wharf(wharf) => match wharf.registry.dht(DhtCommand::Get(Bytes::copy_from_slice(key))).await {
                 Ok(DhtResult::Value(value)) => Some(value.to_vec()),
@@ -223,14 +223,14 @@ impl Peer<'_> {
         }
     }
 
-    async fn provide(self, key: &Bytes) {
+    pub(super) async fn provide(self, key: &Bytes) {
         match self {
             Self::Wharf(wharf) => assert!(wharf.provide(key).await > 0),
             Self::Foreign(foreign) => assert!(foreign.provide(key).await),
         }
     }
 
-    async fn providers(self, key: &Bytes) -> Vec<PeerId> {
+    pub(super) async fn providers(self, key: &Bytes) -> Vec<PeerId> {
         match self {
             Self::Wharf(wharf) => wharf.providers(key).await,
             Self::Foreign(foreign) => foreign.providers(key).await,
