@@ -70,6 +70,13 @@ impl Wharf {
         }
     }
 
+    /// Waits until the connection with a peer has ended.
+    pub(super) async fn lost(&mut self, peer: registry_core::PeerId) {
+        let down = Notice::Event(Event::PeerDown(peer));
+        let gone = async { while self.notices.next().await.expect("the node runs") != down {} };
+        tokio::time::timeout(PATIENCE, gone).await.expect("the connection stays");
+    }
+
     /// The next message of a topic it subscribed to, with its author.
     pub(super) async fn heard(&mut self) -> (PeerId, Vec<u8>) {
         loop {
