@@ -1,5 +1,6 @@
 //! Runs of small worlds, as tests.
 
+mod batches;
 mod determinism;
 mod golden;
 mod planted;

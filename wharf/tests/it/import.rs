@@ -64,6 +64,9 @@ fn rows_are_taken_once_and_the_others_named() {
     assert_eq!((output.code, &error["error"]), (7, &json!("refused")));
     let releases = node.run(&["info", "package-8"]).ok();
     assert_eq!(releases["releases"].as_array().unwrap().len(), 2, "a new version is a new release");
+    let status = node.run(&["status"]).ok();
+    assert!(status["calls"].as_u64().unwrap() > 0 && status["slow_calls"].is_u64(), "{status}");
+    assert!(status["longest_call_ms"].as_f64().unwrap() > 0.0 && status["longest_call"] != "", "{status}");
     assert_eq!(node.run(&["search", "number 42"]).ok()["results"][0]["name"], "package-42");
 }
 
@@ -117,6 +120,30 @@ fn a_lock_files_crates_come_with_their_bytes() {
     assert!(entry("serde_json").contains(&checksum));
     let again = node.run(&args);
     assert_eq!(counts(&again.lines[again.lines.len() - 2]), [3, 0, 2, 1]);
+}
+
+#[test]
+fn a_full_disk_stops_an_import_and_nothing_else() {
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("rows.jsonl");
+    let long = |number| {
+        let mut row = row(number);
+        row["description"] = json!("Every row takes some room on the disk. ".repeat(100));
+        row
+    };
+    let rows: Vec<_> = (0..1500).map(long).collect();
+    write_rows(&path, &rows);
+    let mut small = Node::start_on_full_disk(8192);
+    let output = import(&small, &path);
+    assert_eq!((output.code, &output.last()["error"]), (10, &json!("storage")), "{}", output.last());
+    let [rows_told, published, ..] = counts(output.lines.iter().rfind(|line| line["event"] == "imported").unwrap());
+    assert!(published > 0 && published == rows_told && published < 1500);
+    assert_eq!(small.run(&["status"]).ok()["releases"], published);
+    assert_eq!(small.run(&["search", "row"]).code, 0, "reading goes on");
+
+    small.kill();
+    let node = Node::start_in(small.home.clone(), "/ip4/127.0.0.1/tcp/0", &[]);
+    assert_eq!(counts(&import(&node, &path).ok()), [1500, 1500 - published, published, 0]);
 }
 
 /// Rows that come new in each round: enough for several batches.

@@ -71,6 +71,22 @@ impl Node {
         for addr in bootstrap {
             command.args(["--bootstrap", addr]);
         }
+        Self::spawn(command, home)
+    }
+
+    /// Alone, where no file may grow beyond `blocks` of 512 bytes, as on a disk that fills up.
+    pub(crate) fn start_on_full_disk(blocks: u64) -> Self {
+        let home = tempfile::Builder::new().prefix("wharf-test-").tempdir().expect("a temporary folder");
+        let daemon = wharf(home.path());
+        // Without the trap the system would kill the writer.
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(daemon.get_program()).args(daemon.get_args());
+        command.args(["up", "--listen", "/ip4/127.0.0.1/tcp/0"]).stdin(Stdio::null()).stdout(Stdio::piped());
+        Self::spawn(command, home.into())
+    }
+
+    fn spawn(mut command: Command, home: std::sync::Arc<TempDir>) -> Self {
         let mut child = command.spawn().expect("wharf starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
