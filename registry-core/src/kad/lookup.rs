@@ -72,6 +72,8 @@ pub(crate) struct Lookup {
     breadth: Breadth,
     /// By ascending distance; distances are distinct because positions are.
     candidates: Vec<Candidate>,
+    /// No longer candidates, see `take_dropped`.
+    dropped: Vec<PeerIx>,
     asked: u32,
     answered: u32,
 }
@@ -84,7 +86,7 @@ impl Lookup {
         let mut candidates: Vec<_> = seeds.into_iter().map(seed).collect();
         candidates.sort_unstable_by_key(|candidate| candidate.distance);
         candidates.dedup_by_key(|candidate| candidate.distance);
-        Self { target, breadth, candidates, asked: 0, answered: 0 }
+        Self { target, breadth, candidates, dropped: Vec::new(), asked: 0, answered: 0 }
     }
 
     pub(crate) fn target(&self) -> Position {
@@ -109,20 +111,33 @@ impl Lookup {
             || self.candidates.iter().rev().any(|farther| farther.distance > distance && farther.is_spare())
     }
 
-    /// Adds a candidate named by an answer; the farthest spare one makes room.
-    pub(crate) fn insert(&mut self, peer: PeerIx, distance: Distance, by: Referrer) {
+    /// Adds a candidate named by an answer; the farthest spare one makes room. True when it was added.
+    pub(crate) fn insert(&mut self, peer: PeerIx, distance: Distance, by: Referrer) -> bool {
         let hops = by.hops.saturating_add(1);
         if hops > MAX_HOPS || !self.wants(distance) {
-            return;
+            return false;
         }
-        let Err(at) = self.candidates.binary_search_by_key(&distance, |candidate| candidate.distance) else { return };
+        let Err(at) = self.candidates.binary_search_by_key(&distance, |candidate| candidate.distance) else {
+            return false;
+        };
         let candidate = Candidate { distance, peer, source: Some(by.peer), hops, state: State::Heard };
         self.candidates.insert(at, candidate);
         if self.candidates.len() > self.capacity()
             && let Some(farthest) = self.candidates.iter().rposition(Candidate::is_spare)
         {
-            self.candidates.remove(farthest);
+            self.dropped.push(self.candidates.remove(farthest).peer);
         }
+        true
+    }
+
+    /// Every candidate, asked or not.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = PeerIx> {
+        self.candidates.iter().map(|candidate| candidate.peer)
+    }
+
+    /// Those who were candidates and are none any more, since the last call.
+    pub(crate) fn take_dropped(&mut self) -> Vec<PeerIx> {
+        core::mem::take(&mut self.dropped)
     }
 
     /// The candidate to ask now, if any: follow with `ask` or `fail`.
@@ -230,7 +245,10 @@ impl Lookup {
             }
         }
         if failed >= MAX_FAILED_REFERRALS && answered == 0 {
-            self.candidates.retain(|candidate| candidate.source != Some(source) || candidate.state != State::Heard);
+            let hopeless =
+                |candidate: &mut Candidate| candidate.source == Some(source) && candidate.state == State::Heard;
+            let hopeless = self.candidates.extract_if(.., hopeless).map(|candidate| candidate.peer);
+            self.dropped.extend(hopeless);
         }
     }
 }

@@ -237,8 +237,7 @@ impl Kad {
             }
             keep
         });
-        if let Some((key, work)) = self.queries.remove(query) {
-            self.timers.clear(Timer::Query(query));
+        if let Some((key, work)) = self.drop_query(cx, query) {
             let announced = match work {
                 Work::Put(_) => self.announcements.remove(Kind::Value, &key),
                 Work::Provide { tell: true } => self.announcements.remove(Kind::Provider, &key),

@@ -142,12 +142,6 @@ impl Queries {
         of_key.map(|(id, ..)| id).collect()
     }
 
-    /// Forgets a running or waiting query.
-    pub(super) fn remove(&mut self, id: QueryId) -> Option<(Bytes, Work)> {
-        let query = self.take(id)?;
-        Some((query.key, query.work))
-    }
-
     #[cfg(test)]
     pub(super) fn open_requests(&self) -> usize {
         self.requests.len()
@@ -231,6 +225,7 @@ impl Kad {
     pub(super) fn start_waiting(&mut self, cx: &mut Cx<'_>) {
         while let Some(waiting) = self.queries.next_waiting() {
             let lookup = self.lookup(cx, &waiting);
+            lookup.candidates().for_each(|peer| cx.peers.pin(peer));
             let (id, query) = Query::new(waiting, lookup);
             self.queries.running.insert(id, query);
             self.timers.set(Timer::Query(id), cx.now + cx.config.kad.query_timeout.max(Duration::from_millis(1)));
@@ -263,7 +258,8 @@ impl Kad {
         while let Some((peer, question, kind)) = self.next_candidate(cx, id) {
             self.send(cx, peer, question, kind, Purpose::Lookup(id));
         }
-        let Some(query) = self.queries.running.get(&id) else { return };
+        let Some(query) = self.queries.running.get_mut(&id) else { return };
+        query.lookup.take_dropped().into_iter().for_each(|peer| cx.peers.release(peer));
         if query.lookup.is_finished() {
             self.found(cx, id);
         } else if !query.work.is_background() {
@@ -401,10 +397,23 @@ impl Kad {
         }
     }
 
+    /// Takes a running or waiting query out; whom it has heard of may be forgotten then.
+    fn take_query(&mut self, cx: &mut Cx<'_>, id: QueryId) -> Option<Query> {
+        let mut query = self.queries.take(id)?;
+        self.timers.clear(Timer::Query(id));
+        let dropped = query.lookup.take_dropped();
+        query.lookup.candidates().chain(dropped).for_each(|peer| cx.peers.release(peer));
+        Some(query)
+    }
+
+    /// Forgets a query; returns what it was for.
+    pub(super) fn drop_query(&mut self, cx: &mut Cx<'_>, id: QueryId) -> Option<(Bytes, Work)> {
+        self.take_query(cx, id).map(|query| (query.key, query.work))
+    }
+
     /// Ends a query with what it has.
     pub(super) fn end(&mut self, cx: &mut Cx<'_>, id: QueryId) {
-        let Some(query) = self.queries.take(id) else { return };
-        self.timers.clear(Timer::Query(id));
+        let Some(query) = self.take_query(cx, id) else { return };
         self.shed_orphans();
         let Query { key, lookup, work, .. } = query;
         let (asked, answered) = (lookup.asked(), lookup.answered());
@@ -490,7 +499,9 @@ fn learn(cx: &mut Cx<'_>, lookup: &mut Lookup, by: Referrer, closer: &[KadPeer])
         let peer = known.unwrap_or_else(|| cx.peers.intern(*id));
         if cx.peers.id(peer).is_some() {
             cx.peers.add_addrs(cx.config, peer, addrs);
-            lookup.insert(peer, distance, by);
+            if lookup.insert(peer, distance, by) {
+                cx.peers.pin(peer);
+            }
         }
     }
 }

@@ -184,6 +184,11 @@ impl Book {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn pins(&self) -> u32 {
+        self.iter().map(|(_, entry)| entry.pins).sum()
+    }
+
     fn touch(&mut self, id: &PeerId) -> Option<PeerIx> {
         let known = self.find(id)?;
         self.sequence += 1;

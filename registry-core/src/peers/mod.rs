@@ -168,7 +168,7 @@ impl Peers {
     }
 
     pub(crate) fn is_connected(&self, peer: PeerIx) -> bool {
-        self.connected.contains(&peer)
+        self.conn(peer).is_some()
     }
 
     /// Connected peers in ascending order of handle.
@@ -253,6 +253,12 @@ impl Peers {
 
     pub(crate) fn release(&mut self, peer: PeerIx) {
         self.book.release(peer);
+    }
+
+    /// Pins of all peers that were not released yet.
+    #[cfg(test)]
+    pub(crate) fn pins(&self) -> u32 {
+        self.book.pins()
     }
 
     pub(crate) fn disconnect(&mut self, config: &Config, out: &mut Outbox, peer: PeerIx) {
