@@ -7,13 +7,15 @@ use crate::time::Instant;
 /// At most one deadline per key; ties are ordered by key.
 #[derive(Clone, Debug)]
 pub(crate) struct DeadlineIndex<K> {
+    /// The earliest, at hand: it is read after every call of the node.
+    first: Option<Instant>,
     by_time: BTreeSet<(Instant, K)>,
     by_key: BTreeMap<K, Instant>,
 }
 
 impl<K> Default for DeadlineIndex<K> {
     fn default() -> Self {
-        Self { by_time: BTreeSet::new(), by_key: BTreeMap::new() }
+        Self { first: None, by_time: BTreeSet::new(), by_key: BTreeMap::new() }
     }
 }
 
@@ -24,12 +26,14 @@ impl<K: Copy + Ord> DeadlineIndex<K> {
             self.by_time.remove(&(old, key));
         }
         self.by_time.insert((at, key));
+        self.note_first();
     }
 
     /// Forgets the deadline of `key`.
     pub(crate) fn clear(&mut self, key: K) {
         if let Some(old) = self.by_key.remove(&key) {
             self.by_time.remove(&(old, key));
+            self.note_first();
         }
     }
 
@@ -40,9 +44,8 @@ impl<K: Copy + Ord> DeadlineIndex<K> {
 
     /// The earliest deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
-        let next = self.by_time.first().map(|(at, _)| *at);
-        debug_assert_eq!(next, self.by_key.values().min().copied(), "index and map disagree");
-        next
+        debug_assert_eq!(self.first, self.by_key.values().min().copied(), "index and map disagree");
+        self.first
     }
 
     /// Takes one key whose deadline is not later than `now`.
@@ -53,7 +56,12 @@ impl<K: Copy + Ord> DeadlineIndex<K> {
         }
         self.by_time.pop_first();
         self.by_key.remove(&key);
+        self.note_first();
         Some(key)
+    }
+
+    fn note_first(&mut self) {
+        self.first = self.by_time.first().map(|(at, _)| *at);
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -70,9 +70,12 @@ impl Gossip {
 
     /// Asks for messages this node lacks, of topics it has joined.
     pub(super) fn handle_ihave(&mut self, cx: &Cx<'_>, peer: PeerIx, ihave: &[(TopicName, Vec<Bytes>)]) {
+        if ihave.is_empty() {
+            return;
+        }
         let tick = self.grid.tick(cx.now);
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        if ihave.is_empty() || !state.ready || state.spend(tick, Budget::IhaveMessages).is_err() {
+        if !state.ready || state.spend(tick, Budget::IhaveMessages).is_err() {
             return;
         }
         let joined = |topic: &TopicName| self.topics.get(topic).is_some_and(|topic| topic.joined);
@@ -116,6 +119,9 @@ impl Gossip {
 
     /// Sends what the peer asks for and this node still keeps.
     pub(super) fn handle_iwant(&mut self, cx: &mut Cx<'_>, peer: PeerIx, ids: &[Bytes]) {
+        if ids.is_empty() {
+            return;
+        }
         let tick = self.grid.tick(cx.now);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let mut found = Vec::new();
@@ -139,6 +145,9 @@ impl Gossip {
 
     /// The peer has these already: they are not forwarded or served to it. Excess is forgotten.
     pub(super) fn handle_idontwant(&mut self, cx: &Cx<'_>, peer: PeerIx, ids: &[Bytes]) {
+        if ids.is_empty() {
+            return;
+        }
         let tick = self.grid.tick(cx.now);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         for id in ids {

@@ -75,9 +75,12 @@ impl Gossip {
         let config = &cx.config.gossip;
         for (name, keys) in self.cache.recent(tick) {
             let Some(topic) = self.topics.get(&name) else { continue };
-            let mut targets = self.ready_subscribers(&name);
-            let is_muted = |peer: &PeerIx| self.peers.get(peer).is_some_and(|state| state.is_muted(tick));
-            targets.retain(|peer| !topic.partners().contains(peer) && !is_muted(peer));
+            let hears = |peer: &&PeerIx| {
+                let state = self.peers.get(peer);
+                state.is_some_and(|state| state.ready && !state.is_muted(tick)) && !topic.partners().contains(peer)
+            };
+            let targets: Vec<PeerIx> =
+                self.subscribers.get(&name).into_iter().flatten().filter(hears).copied().collect();
             let share = targets.len().saturating_mul(config.gossip_factor_percent) / 100;
             let targets = cx.rng.sample(targets, share.max(config.d_lazy));
             let max_ids = Budget::IhaveIds.limit() as usize;

@@ -23,6 +23,7 @@ mod tests;
 mod validate;
 mod wants;
 
+use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
@@ -176,8 +177,10 @@ impl Gossip {
     }
 
     pub(crate) fn handle_rpc(&mut self, cx: &mut Cx<'_>, peer: PeerIx, rpc: &Rpc) {
-        let Some(side) = cx.peers.side(peer) else { return };
-        self.peers.entry(peer).or_insert_with(|| PeerState::new(side == Side::Dialer));
+        if let Entry::Vacant(vacant) = self.peers.entry(peer) {
+            let Some(side) = cx.peers.side(peer) else { return };
+            vacant.insert(PeerState::new(side == Side::Dialer));
+        }
         self.handle_subscriptions(cx, peer, &rpc.subscriptions);
         for msg in rpc.publish.iter().take(MAX_PUBLISH) {
             self.handle_message(cx, peer, msg);
