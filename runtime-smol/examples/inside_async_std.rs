@@ -3,9 +3,9 @@
 //! Run with: cargo run -p runtime-smol --example inside_async_std
 
 use std::error::Error;
+use std::time::Duration;
 
-use async_std::{fs, stream, task};
-use futures::StreamExt;
+use async_std::{fs, task};
 use registry_core::catalog::{Name, PackageSpec, Scheme, Version};
 use registry_node::{Existing, Keys, NewPackage, Registry};
 use runtime_smol::Smol;
@@ -28,11 +28,10 @@ async fn exchange() -> Result<(), Box<dyn Error>> {
     let published = publisher.publish(package).await?.await?;
     println!("published {}, told {} peers", published.release.release.meta.name.as_str(), published.sent);
 
-    // The program's own timers run on beside the node.
-    let mut ticks = stream::interval(std::time::Duration::from_millis(100));
     let out = dir.path().join("out");
     while reader.info(spec.clone()).await?.is_empty() {
-        ticks.next().await;
+        // The program's own timers run on beside the node.
+        task::sleep(Duration::from_millis(50)).await;
     }
     reader.get(spec, &out, Existing::Refuse, |stage| println!("{stage:?}")).await?;
     assert_eq!(fs::read_to_string(out.join("hello.txt")).await?, "hello from async-std");
