@@ -7,7 +7,7 @@ use bytes::Bytes;
 use multiaddr::Multiaddr;
 
 use crate::catalog::{Amendment, NewRelease, PackageSpec};
-use crate::id::{BlockId, OpId, PeerId, TopicName};
+use crate::id::{BlockId, OpId, PeerId, PublisherId, TopicName};
 use crate::search::Query;
 
 /// One request of the application. Bad arguments are refused at once; everything later arrives as events that carry the
@@ -30,6 +30,14 @@ pub enum Command {
     Resolve(PackageSpec),
     /// Fetch all blocks under a root into the store. Ends in `Fetched` or `Failed`.
     Fetch(BlockId),
+    /// Keep a publisher's statements whatever the budget of the catalogue says, also after a restart; or no longer. Done
+    /// when accepted.
+    Follow {
+        /// Whom.
+        publisher: PublisherId,
+        /// From now on, or no longer.
+        on: bool,
+    },
     /// Dial an address. Ends in `Connected` or `Failed`.
     Connect(Multiaddr),
     /// Remember addresses to dial, now and whenever this node has too few connections. Done when accepted.
@@ -54,6 +62,7 @@ impl Command {
             Self::Search(_) => "search",
             Self::Resolve(_) => "resolve",
             Self::Fetch(_) => "fetch",
+            Self::Follow { .. } => "follow",
             Self::Connect(_) => "connect",
             Self::Bootstrap(_) => "bootstrap",
             Self::Disconnect(_) => "disconnect",

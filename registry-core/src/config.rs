@@ -251,11 +251,13 @@ impl Default for ExchangeConfig {
 pub struct CatalogConfig {
     /// Life of an own head.
     pub head_ttl: Duration,
-    /// Publishers kept.
+    /// Publishers kept, without the own and the followed ones.
     pub max_publishers: usize,
     /// Statements kept per publisher.
     pub max_statements_per_publisher: u64,
-    /// Bytes of statements kept in all.
+    /// Bytes of statements kept per publisher.
+    pub max_bytes_per_publisher: usize,
+    /// Bytes of statements kept in all, without those of the own publisher and of the followed ones.
     pub max_bytes: usize,
 }
 
@@ -265,6 +267,7 @@ impl Default for CatalogConfig {
             head_ttl: Duration::from_secs(30 * 24 * 3600),
             max_publishers: 100_000,
             max_statements_per_publisher: 1_000_000,
+            max_bytes_per_publisher: 1 << 28,
             max_bytes: 1 << 30,
         }
     }

@@ -1,7 +1,7 @@
 //! Admission of what peers hand in: structure first, then all signatures in one job, then place, then the store.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque, btree_map};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -11,6 +11,7 @@ use crate::action::{StoreRequest, Table, Write};
 use crate::catalog::announcement::Announcement;
 use crate::catalog::envelope::StatementError;
 use crate::catalog::log::{Checks, Conflict, Entry, Log, Run, Unfit};
+use crate::catalog::quotas::{Standing, drawn_key};
 use crate::catalog::record::{HeadRecord, LogHead};
 use crate::catalog::statement::Says;
 use crate::catalog::{Catalog, CatalogEvent, Verdict};
@@ -62,6 +63,7 @@ pub(super) enum Reply {
 #[derive(Debug)]
 pub(super) struct Commit {
     pub(super) publisher: PublisherId,
+    pub(super) standing: Standing,
     pub(super) head: LogHead,
     pub(super) entries: Vec<Entry>,
     pub(super) origin: Origin,
@@ -228,14 +230,15 @@ impl Catalog {
         let log = match log {
             Some(log) => log,
             None => {
-                unknown = Log::new(publisher, run.record.clone().into());
+                unknown = Log::new(publisher, run.record.clone().into(), Standing::Settled);
                 &unknown
             }
         };
         let have = log.len();
-        if !self.within_quotas(&run) {
+        let Some((standing, put_out)) = self.room_for(&run) else {
+            self.quotas.refused += 1;
             return self.judge(reply, Verdict::Ignore);
-        }
+        };
         match log.check(&run).and_then(|()| self.check_versions(&run)) {
             Err(Unfit::Conflict(conflict)) => {
                 self.keep_conflict(cx, publisher, conflict);
@@ -257,7 +260,9 @@ impl Catalog {
                 if let Reply::Announcement(_) = reply {
                     self.judge(reply, Verdict::Accept);
                 }
-                self.commit(cx, Commit { publisher, head, entries: run.entries, origin: Origin::Network(reply) });
+                put_out.into_iter().for_each(|publisher| self.forget(cx, publisher));
+                let origin = Origin::Network(reply);
+                self.commit(cx, Commit { publisher, standing, head, entries: run.entries, origin });
             }
         }
     }
@@ -277,20 +282,6 @@ impl Catalog {
             }
         }
         Ok(())
-    }
-
-    /// Refusal by quota is this node's own affair: nobody is blamed. Bytes on their way to the store are not counted;
-    /// `MAX_PENDING_BYTES` bounds them.
-    pub(super) fn within_quotas(&self, run: &Run) -> bool {
-        let limits = &self.limits;
-        let have = self.logs.get(&run.publisher()).map_or(0, Log::len);
-        let known = self.logs.contains_key(&run.publisher());
-        let coming = self.busy.keys().filter(|publisher| !self.logs.contains_key(publisher)).count();
-        let publishers = known || self.logs.len() + coming < limits.max_publishers;
-        let statements = have.saturating_add(run.entries.len().max(1) as u64) <= limits.max_statements_per_publisher
-            || run.entries.is_empty() && run.record.head.length <= have;
-        let bytes = self.bytes.saturating_add(run.size()) <= limits.max_bytes;
-        self.is_own(run.publisher()) || publishers && statements && bytes
     }
 
     /// Remembers that a publisher contradicts itself, also after a restart: nothing new of it is admitted.
@@ -327,18 +318,24 @@ impl Catalog {
             key: log_key(publisher, entry.position()),
             value: Some(entry.envelope.clone()),
         };
-        let writes = commit.entries.iter().map(statement).chain(head).collect();
+        let unknown = !self.logs.contains_key(&publisher);
+        let drawn = (unknown && commit.standing == Standing::Drawn).then(|| Write {
+            table: Table::Publisher,
+            key: drawn_key(publisher),
+            value: Some(Bytes::new()),
+        });
+        let writes = commit.entries.iter().map(statement).chain(head).chain(drawn).collect();
         let op = cx.store(Owner::Catalog, StoreRequest::Commit(writes));
         self.busy.entry(publisher).or_default();
         self.committing.insert(op, commit);
     }
 
     pub(crate) fn handle_stored(&mut self, cx: &mut Cx<'_>, op: StoreId, result: StoreResult) {
-        let Some(Commit { publisher, head, entries, origin }) = self.committing.remove(&op) else { return };
+        let Some(Commit { publisher, standing, head, entries, origin }) = self.committing.remove(&op) else { return };
         let done = result == StoreResult::Done;
         let first = entries.first().map(Entry::position).filter(|_| done);
         if done {
-            self.append(publisher, head, entries);
+            self.append(publisher, standing, head, entries);
             self.schedule_renewal(cx, publisher);
         }
         match origin {
@@ -361,13 +358,15 @@ impl Catalog {
     }
 
     /// Makes durable entries part of the catalogue.
-    fn append(&mut self, publisher: PublisherId, head: LogHead, entries: Vec<Entry>) {
-        let log = self.logs.entry(publisher).or_insert_with(|| {
-            self.bytes = self.bytes.saturating_add(head.record.len());
-            Log::new(publisher, head.clone())
-        });
-        self.bytes = self.bytes.saturating_sub(log.head.record.len()).saturating_add(head.record.len());
-        log.head = head;
+    fn append(&mut self, publisher: PublisherId, standing: Standing, head: LogHead, entries: Vec<Entry>) {
+        if let btree_map::Entry::Vacant(place) = self.logs.entry(publisher) {
+            // Whom the user has come to follow meanwhile is kept.
+            let kept = self.quotas.followed.contains(&publisher);
+            let standing = if kept { Standing::Kept } else { standing };
+            let log = place.insert(Log::new(publisher, head.clone(), standing));
+            self.quotas.enter(log);
+        }
+        self.change_log(publisher, |log| log.head = head);
         for entry in entries {
             let update = self.take_in(entry);
             self.events.push_back(CatalogEvent::Admitted { publisher, update });

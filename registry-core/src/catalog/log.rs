@@ -9,6 +9,7 @@ use crate::action::SignatureCheck;
 use crate::catalog::cbor;
 use crate::catalog::envelope::{Domain, Envelope, StatementError};
 use crate::catalog::merkle::Tree;
+use crate::catalog::quotas::Standing;
 use crate::catalog::record::{HeadRecord, LogHead};
 use crate::catalog::statement::{MAX_STATEMENT, Statement};
 use crate::id::{Digest, PublisherId};
@@ -80,13 +81,21 @@ pub(crate) struct Log {
     /// May be ahead of the entries while a long log is being fetched; never behind.
     pub(crate) head: LogHead,
     pub(crate) conflict: Option<Box<Conflict>>,
+    pub(crate) standing: Standing,
     entries: Vec<Kept>,
+    /// Of all entries.
+    bytes: usize,
     tree: Tree,
 }
 
 impl Log {
-    pub(crate) fn new(publisher: PublisherId, head: LogHead) -> Self {
-        Self { publisher, head, conflict: None, entries: Vec::new(), tree: Tree::default() }
+    pub(crate) fn new(publisher: PublisherId, head: LogHead, standing: Standing) -> Self {
+        Self { publisher, head, conflict: None, standing, entries: Vec::new(), bytes: 0, tree: Tree::default() }
+    }
+
+    /// Bytes of head record and entries.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.saturating_add(self.head.record.len())
     }
 
     pub(crate) fn publisher(&self) -> PublisherId {
@@ -181,6 +190,7 @@ impl Log {
 
     /// Appends an entry that was checked.
     pub(crate) fn push(&mut self, entry: Kept) {
+        self.bytes = self.bytes.saturating_add(entry.envelope.len());
         self.tree.push(&entry.digest.0);
         // Most logs are short, and a node holds many: room is made by quarters.
         if self.entries.len() == self.entries.capacity() {

@@ -17,6 +17,7 @@
 //! | `release`, `version`, `spec` | what a release says, the order of versions, how people name one |
 //! | `log`, `merkle`, `packages` | one publisher's log, its tree, all releases by name |
 //! | `admit`, `publish` | the way into a log, for others and for this node |
+//! | `quotas` | whom a node keeps when there is more than it wants to hold |
 
 mod admit;
 pub mod amendment;
@@ -30,6 +31,7 @@ pub(crate) mod merkle;
 mod packages;
 pub(crate) mod proven;
 mod publish;
+mod quotas;
 pub mod record;
 pub mod release;
 mod sound;
@@ -53,8 +55,8 @@ use crate::catalog::admit::{Commit, MAX_RUN, Submission};
 use crate::catalog::log::{Conflict, Entry, Kept, Log, Run};
 use crate::catalog::packages::Packages;
 use crate::catalog::publish::Own;
+use crate::catalog::quotas::{Quotas, Standing};
 use crate::catalog::record::HeadRecord;
-use crate::config::CatalogConfig;
 use crate::cx::Cx;
 use crate::event::{BatchOutcome, OpError};
 use crate::id::{Digest, JobId, OpId, PeerIx, PublisherId, StoreId};
@@ -92,6 +94,8 @@ pub(crate) enum CatalogEvent {
     PublishFailed { op: OpId, error: OpError },
     /// A head says that this publisher has more statements than this node: fetch them (first from `source`).
     Behind { publisher: PublisherId, want: u64, source: Option<PeerIx> },
+    /// A publisher gave way to others; these were its packages.
+    PutOut { publisher: PublisherId, names: Vec<Name> },
     /// What `handle_announcement` or `handle_entries` was given is judged. Of an announcement: it may be forwarded or
     /// not; on `Reject` its source is already charged. Of entries: `Accept` once they are durable; on `Reject`, sync
     /// charges whom it asked.
@@ -114,11 +118,9 @@ pub(crate) enum Verdict {
 pub(crate) struct Catalog {
     events: VecDeque<CatalogEvent>,
     network: String,
-    limits: CatalogConfig,
     logs: BTreeMap<PublisherId, Log>,
     packages: Packages,
-    /// Bytes of records and statements in `logs`.
-    bytes: usize,
+    quotas: Quotas,
     own: Option<Own>,
     verifying: BTreeMap<JobId, Submission>,
     /// Publishers with something in `committing` or, of the own one, being signed, and what waits for its end: a log
@@ -134,10 +136,9 @@ impl Catalog {
         Self {
             events: VecDeque::new(),
             network: cx.config.network.clone(),
-            limits: cx.config.catalog.clone(),
             logs: BTreeMap::new(),
             packages: Packages::default(),
-            bytes: 0,
+            quotas: Quotas::new(cx),
             own: Own::new(cx),
             verifying: BTreeMap::new(),
             busy: BTreeMap::new(),
@@ -154,6 +155,8 @@ impl Catalog {
         let publisher = PublisherId(Digest(*id));
         match (row.table, rest) {
             (Table::Publisher, []) => self.recover_record(cx, publisher, &row.value),
+            (Table::Publisher, b"+") => self.set_followed(publisher, true),
+            (Table::Publisher, b"~") => self.change_log(publisher, |log| log.standing = Standing::Drawn),
             (Table::Publisher, _) => {
                 if let (Some(log), Ok(conflict)) = (self.logs.get_mut(&publisher), Conflict::decode(&row.value)) {
                     log.conflict = Some(Box::new(conflict));
@@ -170,8 +173,10 @@ impl Catalog {
         let fits = |record: &HeadRecord| record.head.publisher == publisher && record.head.network == self.network;
         if let Some(record) = record.filter(fits) {
             self.raise_floor(publisher, record.head.length);
-            self.bytes = self.bytes.saturating_add(record.bytes.len());
-            self.logs.insert(publisher, Log::new(publisher, record.into()));
+            let standing = if self.is_own(publisher) { Standing::Kept } else { Standing::Settled };
+            let log = Log::new(publisher, record.into(), standing);
+            self.quotas.enter(&log);
+            self.logs.insert(publisher, log);
             self.schedule_renewal(cx, publisher);
         }
     }
@@ -190,11 +195,8 @@ impl Catalog {
     /// Makes a durable entry, which follows in its log, part of the catalogue.
     fn take_in(&mut self, Entry { envelope, digest, statement }: Entry) -> Option<Update> {
         let publisher = statement.publisher;
-        self.bytes = self.bytes.saturating_add(envelope.len());
         let (kind, position) = self.packages.admit(&statement).unzip();
-        if let Some(log) = self.logs.get_mut(&publisher) {
-            log.push(Kept { envelope, digest });
-        }
+        self.change_log(publisher, |log| log.push(Kept { envelope, digest }));
         let new = position == Some(statement.position);
         let release = if new { self.info(digest, statement) } else { self.release(publisher, position?) };
         kind.zip(release)
@@ -338,7 +340,7 @@ impl Catalog {
     pub(crate) fn is_behind(&self, publisher: PublisherId, record: &Bytes) -> bool {
         let run = self.open_record(record).filter(|run| run.publisher() == publisher);
         let longer = |run: &Run| run.record.head.length > self.logs.get(&publisher).map_or(0, Log::len);
-        run.is_some_and(|run| longer(&run) && self.is_news(&run) && self.within_quotas(&run))
+        run.is_some_and(|run| longer(&run) && self.is_news(&run) && self.room_for(&run).is_some())
     }
 
     /// All releases, in ascending order of publisher and position.

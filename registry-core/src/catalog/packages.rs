@@ -116,6 +116,17 @@ impl Packages {
         }
     }
 
+    /// A publisher's package is no longer known.
+    pub(crate) fn forget(&mut self, publisher: PublisherId, name: &Name) {
+        let package = (name.clone(), publisher);
+        for listed in self.releases.remove(&package).into_iter().flatten() {
+            self.count -= 1;
+            self.yanked.remove(&(publisher, listed.position));
+            self.deprecated.remove(&(publisher, listed.position));
+        }
+        self.abandoned.remove(&package);
+    }
+
     /// Releases in all.
     pub(crate) fn count(&self) -> usize {
         self.count

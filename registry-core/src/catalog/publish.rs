@@ -17,6 +17,7 @@ use crate::catalog::envelope::{Domain, Envelope, SIGNATURE_LEN, signing_input};
 use crate::catalog::head::{Head, MAX_HEAD_TTL};
 use crate::catalog::inception;
 use crate::catalog::log::{Entry, Log};
+use crate::catalog::quotas::Standing;
 use crate::catalog::record::{HeadRecord, LogHead};
 use crate::catalog::release::{NewRelease, ReleaseInfo};
 use crate::catalog::statement::{MAX_STATEMENT, Says, Statement};
@@ -352,7 +353,7 @@ impl Catalog {
             }
             None => Origin::Renewal,
         };
-        self.commit(cx, Commit { publisher, head, entries, origin });
+        self.commit(cx, Commit { publisher, standing: Standing::Kept, head, entries, origin });
     }
 
     fn signing_failed(&mut self, cx: &mut Cx<'_>) {

@@ -5,6 +5,7 @@ use crate::catalog::admit::{MAX_PARKED, MAX_PENDING, MAX_WAITING};
 use crate::catalog::log::Entry;
 use crate::catalog::merkle::Tree;
 use crate::catalog::packages::Packages;
+use crate::catalog::quotas::{Standing, Usage};
 use crate::catalog::record::HeadRecord;
 use crate::catalog::statement::Says;
 
@@ -14,12 +15,11 @@ impl Catalog {
     /// # Panics
     /// When an invariant does not hold.
     pub(crate) fn assert_sound(&self) {
-        let mut bytes = 0;
         let mut packages = Packages::default();
         for (publisher, log) in &self.logs {
             let mut tip = publisher.0;
             let mut tree = Tree::default();
-            bytes += log.head.record.len();
+            let mut bytes = log.head.record.len();
             for (position, entry) in (0..).zip(log.entries()) {
                 let (parsed, _) = Entry::open(&entry.envelope, &self.network).expect("what was admitted is valid");
                 let statement = parsed.statement;
@@ -35,13 +35,21 @@ impl Catalog {
                 tree.push(&tip.0);
                 bytes += entry.envelope.len();
             }
+            assert_eq!(bytes, log.bytes());
             assert!(log.len() <= log.head.length, "the head covers every entry");
             if log.is_complete() {
                 let (record, _) = HeadRecord::open(&log.head.record).expect("a valid record");
                 assert_eq!((tip, tree.root()), (record.head.tip, record.head.root));
             }
         }
-        assert!(bytes <= self.bytes, "no byte uncounted");
+        for standing in [Standing::Kept, Standing::Settled, Standing::Drawn] {
+            let mut usage = Usage::default();
+            for log in self.logs.values().filter(|log| log.standing == standing) {
+                usage.publishers += 1;
+                usage.bytes += log.bytes();
+            }
+            assert_eq!(usage, self.quotas.usage(standing), "all is counted");
+        }
         assert_eq!(packages, self.packages, "whatever the order of admission");
         assert!(self.verifying.len() <= MAX_PENDING && self.parked.len() <= MAX_PARKED);
         assert!(self.busy.values().all(|waiting| waiting.len() <= MAX_WAITING));

@@ -69,6 +69,8 @@ struct Bench {
     tickets: BTreeSet<u64>,
     publishing: BTreeSet<OpId>,
     next: u64,
+    /// Somebody was followed: then there may be more publishers than the budget says.
+    follows: bool,
     /// Statements told of, by publisher.
     admitted: BTreeMap<PublisherId, u64>,
 }
@@ -77,10 +79,10 @@ impl Bench {
     fn new() -> Self {
         let mut config = Config { network: "test".into(), ..Config::default() };
         config.peers.ban_threshold = u32::MAX;
-        config.catalog.max_publishers = 2;
+        config.catalog.max_publishers = 4;
         config.catalog.max_statements_per_publisher = 6;
         let mut world = TestWorld::new(config);
-        let authors: Vec<_> = (0..5).map(Author::unsigned).collect();
+        let authors: Vec<_> = (0..7).map(Author::unsigned).collect();
         world.local.publisher = authors.first().map(|author| author.publisher.clone());
         let catalog = Catalog::new(&mut world.cx());
         Self {
@@ -94,6 +96,7 @@ impl Bench {
             tickets: BTreeSet::new(),
             publishing: BTreeSet::new(),
             next: 0,
+            follows: false,
             admitted: BTreeMap::new(),
         }
     }
@@ -140,6 +143,10 @@ impl Bench {
                     let held = self.catalog.state(publisher).map_or(0, |state| state.length);
                     assert!(*admitted <= held, "admitted twice");
                 }
+                CatalogEvent::PutOut { publisher, .. } => {
+                    assert!(self.catalog.state(publisher).is_none());
+                    self.admitted.remove(&publisher);
+                }
                 CatalogEvent::BatchDone { op, outcomes } => {
                     assert!(self.publishing.remove(&op), "ended twice");
                     let own = self.authors[0].id();
@@ -156,14 +163,19 @@ impl Bench {
         let own = self.authors.first().map(Author::id);
         let others = self.catalog.states(None).filter(|state| Some(state.publisher) != own);
         let lengths: Vec<_> = others.map(|state| state.length).collect();
-        assert!(lengths.len() <= 2 && lengths.iter().all(|length| *length <= 6), "within the quotas");
+        assert!(lengths.iter().all(|length| *length <= 6), "within the quotas");
+        assert!(lengths.len() <= 4 || self.follows, "within the quotas");
     }
 
     fn answer_store(&mut self, done: bool) {
         let Some((op, writes)) = self.storing.pop_front() else { return };
         let result = if done {
-            let row = |write: Write| write.value.map(|value| ((write.table, write.key), value));
-            self.disk.extend(writes.into_iter().filter_map(row));
+            for Write { table, key, value } in writes {
+                match value {
+                    Some(value) => self.disk.insert((table, key), value),
+                    None => self.disk.remove(&(table, key)),
+                };
+            }
             StoreResult::Done
         } else {
             StoreResult::Failed(StoreError::Io)
@@ -306,6 +318,11 @@ pub fn catalog(data: &[u8]) {
                 assert!(bench.catalog.next_deadline().is_none_or(|next| next > bench.world.now), "spinning");
             }
             _ if what >> 6 == 0 => bench.restart(),
+            _ if what >> 6 == 1 => {
+                let publisher = bench.authors[n].id();
+                bench.follows = true;
+                assert_eq!(bench.catalog.follow(&mut bench.world.cx(), publisher, choices.byte() & 1 == 0), Ok(()));
+            }
             _ => {}
         }
         bench.observe();

@@ -66,6 +66,7 @@ impl Node {
                 self.operations.insert(op, Operation::Fetch, None);
                 self.exchange.fetch(cx!(self, exchange), op, root);
             }
+            Command::Follow { publisher, on } => self.catalog.follow(cx!(self, catalog), publisher, on)?,
             Command::Connect(addr) => {
                 let dial = self.peers.dial_addr(self.now, &self.config, &mut self.out, addr);
                 self.operations.insert(op, Operation::Connect { dial }, Some(self.now + OPERATION_TIMEOUT));

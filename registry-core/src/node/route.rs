@@ -355,6 +355,10 @@ impl Node {
                 let urgent = own || self.operations.resolves_of(publisher).next().is_some();
                 self.sync.catch_up(cx!(self, sync), &self.catalog, publisher, want, source, urgent);
             }
+            CatalogEvent::PutOut { publisher, names } => {
+                names.iter().for_each(|name| self.index.remove(name, publisher));
+                self.sync.handle_changed(&self.catalog, publisher);
+            }
             CatalogEvent::Judged { ticket, verdict } => match Ticket::unpack(ticket) {
                 Ticket::Gossip(ticket) => self.gossip.handle_verdict(cx!(self, gossip), ticket, verdict),
                 Ticket::Sync(ticket) => {

@@ -21,6 +21,14 @@ pub struct Stats {
     pub sync_sent: u64,
     /// Bytes of reconciliation received since the start.
     pub sync_received: u64,
+    /// Bytes of head records and statements in the catalogue.
+    pub catalogue_bytes: u64,
+    /// Publishers whose statements are kept whatever the budget says, besides the own one.
+    pub followed: u64,
+    /// Statements, or runs of them, that quotas have refused since the start.
+    pub refused: u64,
+    /// Publishers that have given way to others since the start.
+    pub put_out: u64,
     /// Complete contents in the store.
     pub contents: u64,
     /// Running commands.
@@ -32,12 +40,17 @@ pub struct Stats {
 impl Node {
     /// Counts of what the node holds and does.
     pub fn stats(&self) -> Stats {
+        let catalogue = self.catalog.quota_use();
         Stats {
             connections: self.peers.connected().count() as u64,
             routing_table: self.kad.table_len() as u64,
             releases: self.catalog.len() as u64,
             publishers: self.sync.publishers() as u64,
             catalogue: self.sync.digest(),
+            catalogue_bytes: catalogue.bytes as u64,
+            followed: catalogue.followed as u64,
+            refused: catalogue.refused,
+            put_out: catalogue.put_out,
             sync_sent: self.sync.traffic().sent,
             sync_received: self.sync.traffic().received,
             contents: self.exchange.contents().count() as u64,

@@ -139,7 +139,10 @@ impl Sync {
     /// Fetches what the peer of a round claims, unless that is settled or under way.
     pub(super) fn fetch_claim(&mut self, cx: &mut Cx<'_>, catalog: &Catalog, peer: PeerIx, claim: PublisherState) {
         let publisher = claim.publisher;
-        if held(catalog, publisher) >= claim.length || self.ignored.is_active(cx.now, (peer, publisher)) {
+        if held(catalog, publisher) >= claim.length
+            || !catalog.would_take(&claim)
+            || self.ignored.is_active(cx.now, (peer, publisher))
+        {
             return;
         }
         if let Some(gap) = self.gaps.get_mut(&publisher) {

@@ -279,8 +279,8 @@ fn attack_53_a_statement_is_bound_to_its_content() {
 #[test]
 fn quotas_refuse_without_blame() {
     let mut host = trusting();
-    host.catalog.limits.max_publishers = 1;
-    host.catalog.limits.max_statements_per_publisher = 2;
+    host.catalog.quotas.limits.max_publishers = 1;
+    host.catalog.quotas.limits.max_statements_per_publisher = 2;
     let (log, other) = (unsigned_log(2, 3), unsigned_log(3, 1));
     assert_eq!(host.fetch(&log, 0, 2).0, Verdict::Accept);
     assert_eq!(host.fetch(&log, 2, 3).0, Verdict::Ignore);
@@ -288,8 +288,8 @@ fn quotas_refuse_without_blame() {
     host.publish(1, release("own", "1.0.0"));
     host.settle();
     assert_eq!(host.catalog.len(), 3, "the own log is exempt");
-    host.catalog.limits.max_publishers = 3;
-    host.catalog.limits.max_bytes = 100;
+    host.catalog.quotas.limits.max_publishers = 3;
+    host.catalog.quotas.limits.max_bytes = 100;
     assert_eq!(host.hear(other.announcement(1)).0, Verdict::Ignore);
     host.catalog.handle_head_record(&mut host.world.cx(), other.record());
     assert_eq!((behind(&host.settle()), host.offences()), (0, 0), "what could not be kept is not asked for");

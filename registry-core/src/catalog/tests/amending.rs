@@ -125,6 +125,7 @@ fn own_amendments_are_signed_once() {
         CatalogEvent::BatchDone { .. }
         | CatalogEvent::HeadMoved { .. }
         | CatalogEvent::Behind { .. }
+        | CatalogEvent::PutOut { .. }
         | CatalogEvent::Judged { .. } => panic!("{event:?}"),
     };
     let outcomes: Vec<_> = events.iter().filter_map(outcome).collect();

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::signer::{Signer, verify};
-use crate::action::{Action, StoreRequest, Table};
+use crate::action::{Action, StoreRequest, Table, Write};
 use crate::catalog::log::Log;
 use crate::catalog::{Catalog, CatalogEvent, NewRelease, Order, ReleaseInfo, Says, UpdateKind, Verdict, Wish};
 use crate::config::Config;
@@ -79,7 +79,12 @@ impl Host {
                 let result = if self.disk_full {
                     StoreResult::Failed(StoreError::Full)
                 } else {
-                    self.disk.extend(writes.into_iter().map(|w| ((w.table, w.key), w.value.unwrap())));
+                    for Write { table, key, value } in writes {
+                        match value {
+                            Some(value) => self.disk.insert((table, key), value),
+                            None => self.disk.remove(&(table, key)),
+                        };
+                    }
                     StoreResult::Done
                 };
                 self.catalog.handle_stored(&mut self.world.cx(), op, result);

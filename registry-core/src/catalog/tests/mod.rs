@@ -5,5 +5,6 @@ mod amending;
 mod golden;
 mod host;
 mod publishing;
+mod quotas;
 mod record;
 pub(super) mod signer;

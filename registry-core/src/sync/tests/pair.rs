@@ -75,7 +75,9 @@ impl Side {
             let cx = &mut self.world.cx();
             if let Some(event) = self.catalog.poll_event() {
                 match event {
-                    CatalogEvent::Admitted { publisher, .. } => self.sync.handle_changed(&self.catalog, publisher),
+                    CatalogEvent::Admitted { publisher, .. } | CatalogEvent::PutOut { publisher, .. } => {
+                        self.sync.handle_changed(&self.catalog, publisher)
+                    }
                     CatalogEvent::Judged { ticket, verdict } => {
                         self.sync.handle_judged(cx, &self.catalog, ticket, verdict);
                     }
