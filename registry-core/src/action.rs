@@ -7,6 +7,7 @@ use multiaddr::Multiaddr;
 
 use crate::event::Event;
 use crate::id::{DialId, Digest, JobId, PeerId, RequestId, StoreId, Token};
+use crate::search::Part;
 use crate::wire::Message;
 
 /// One thing the shell must do. Actions form one FIFO; its order is part of the contract.
@@ -84,6 +85,14 @@ pub enum Action {
         job: JobId,
         /// The block.
         data: Bytes,
+    },
+    /// Merge parts of the search index. Answered by `Merged`.
+    Merge {
+        /// Comes back in the answer.
+        job: JobId,
+        /// The argument of [`Segment::merge`](crate::search::Segment::merge). It depends on nothing else, so virtual
+        /// nodes may share the result.
+        parts: Vec<Part>,
     },
     /// Advertise the DHT protocol in identify (server) or stop advertising it (client).
     SetServerMode(bool),
@@ -184,12 +193,14 @@ pub enum Table {
     PeerAddrs = 6,
     /// Peer id -> ban and its expiry.
     Ban = 7,
+    /// Checksum -> a segment of the search index. It holds nothing that the logs do not.
+    Segment = 8,
 }
 
 impl Table {
     /// All tables, in the order of recovery.
-    pub const ALL: [Self; 7] =
-        [Self::Meta, Self::Publisher, Self::Log, Self::Content, Self::Fetch, Self::PeerAddrs, Self::Ban];
+    pub const ALL: [Self; 8] =
+        [Self::Meta, Self::Segment, Self::Publisher, Self::Log, Self::Content, Self::Fetch, Self::PeerAddrs, Self::Ban];
 }
 
 #[cfg(target_pointer_width = "64")]

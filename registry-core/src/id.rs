@@ -297,6 +297,7 @@ pub(crate) enum Owner {
     Catalog = 5,
     Sync = 6,
     Light = 7,
+    Search = 8,
 }
 
 impl Owner {
@@ -309,6 +310,7 @@ impl Owner {
             5 => Some(Self::Catalog),
             6 => Some(Self::Sync),
             7 => Some(Self::Light),
+            8 => Some(Self::Search),
             _ => None,
         }
     }
@@ -341,7 +343,7 @@ owned_id! {
 pub struct DialId(pub u64);
 
 owned_id! {
-    /// A signature check, a signing or a hashing given to the shell's workers.
+    /// A signature check, a signing, a hashing or a merging given to the shell's workers.
     JobId
 }
 owned_id! {

@@ -1,5 +1,6 @@
 //! What the world tells the core.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -8,6 +9,7 @@ use multiaddr::Multiaddr;
 
 use crate::action::{SendClass, Table};
 use crate::id::{DialId, Digest, JobId, PeerId, RequestId, StoreId, Token};
+use crate::search::Segment;
 use crate::time::UnixTime;
 use crate::wire::{Message, Protocol, WireError};
 
@@ -121,6 +123,13 @@ pub enum Input {
         /// The sha2-256.
         digest: Digest,
     },
+    /// The answer to `Merge`.
+    Merged {
+        /// Of the action.
+        job: JobId,
+        /// The result.
+        segment: Box<Segment>,
+    },
     /// This node can be reached at an address (a listener's, or a confirmed external one), or no longer.
     LocalAddr {
         /// The address.
@@ -152,6 +161,7 @@ impl Input {
             Self::Verified { .. } => "verified",
             Self::Signed { .. } => "signed",
             Self::Hashed { .. } => "hashed",
+            Self::Merged { .. } => "merged",
             Self::LocalAddr { .. } => "local address",
             Self::WallClock(_) => "wall clock",
         }

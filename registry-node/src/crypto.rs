@@ -1,4 +1,4 @@
-//! Signature checks, signing and hashing, on threads of their own.
+//! Signature checks, signing, hashing and merging of the search index, on threads of their own.
 
 use std::sync::mpsc as queue;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +10,7 @@ use futures::{SinkExt, executor};
 use libp2p_identity::{Keypair, PublicKey, ed25519};
 use registry_core::action::{SignatureCheck, SigningKey};
 use registry_core::id::JobId;
+use registry_core::search::{Part, Segment};
 use registry_core::{Digest, Input};
 
 /// More threads than this gain nothing: a node verifies some thousand signatures per second on one.
@@ -52,6 +53,13 @@ pub enum CryptoJob {
         /// What to sign.
         bytes: Bytes,
     },
+    /// Answered by [`Input::Merged`].
+    Merge {
+        /// Comes back in the answer.
+        job: JobId,
+        /// What to merge.
+        parts: Vec<Part>,
+    },
     /// Answered by [`Input::Hashed`].
     Hash {
         /// Comes back in the answer.
@@ -66,6 +74,7 @@ impl CryptoJob {
         match self {
             Self::Verify { job, checks } => Input::Verified { job, ok: checks.iter().all(holds) },
             Self::Sign { job, key, bytes } => Input::Signed { job, signature: keys.sign(key, &bytes) },
+            Self::Merge { job, parts } => Input::Merged { job, segment: Box::new(Segment::merge(&parts)) },
             Self::Hash { job, data } => Input::Hashed { job, digest: Digest::of(&data) },
         }
     }

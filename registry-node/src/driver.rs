@@ -209,6 +209,7 @@ impl Driver {
             Action::Verify { job, checks } => CryptoJob::Verify { job, checks },
             Action::Sign { job, key, bytes } => CryptoJob::Sign { job, key, bytes },
             Action::Hash { job, data } => CryptoJob::Hash { job, data },
+            Action::Merge { job, parts } => CryptoJob::Merge { job, parts },
             Action::Dial { .. }
             | Action::Disconnect { .. }
             | Action::Send { .. }

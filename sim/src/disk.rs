@@ -62,11 +62,14 @@ impl Disk {
 
     /// All rows, table by table in key order, in batches.
     pub fn recovery(&self) -> Vec<Vec<Row>> {
-        let rows: Vec<Row> = self
-            .rows
-            .iter()
-            .map(|((table, key), value)| Row { table: *table, key: key.clone(), value: value.clone() })
-            .collect();
+        let of =
+            |table: Table| self.rows.range((table, Bytes::new())..).take_while(move |((other, _), _)| *other == table);
+        let row = |((table, key), value): (&(Table, Bytes), &Bytes)| Row {
+            table: *table,
+            key: key.clone(),
+            value: value.clone(),
+        };
+        let rows: Vec<Row> = Table::ALL.into_iter().flat_map(of).map(row).collect();
         rows.chunks(RECOVERY_BATCH).map(<[Row]>::to_vec).collect()
     }
 

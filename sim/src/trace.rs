@@ -3,7 +3,7 @@
 use registry_core::action::{Action, StoreRequest, Write};
 use registry_core::command::FoundPeers;
 use registry_core::event::{DhtResult, Event, Stage};
-use registry_core::search::SearchPage;
+use registry_core::search::{Part, SearchPage};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::short_id;
@@ -78,6 +78,13 @@ fn fingerprint(action: &Action, out: &mut Vec<u8>) -> u64 {
         Action::Hash { job, data } => {
             head(out, 8, job.0);
             content(out, data);
+        }
+        Action::Merge { job, parts } => {
+            head(out, 11, job.0);
+            for Part { segment, dead } in parts {
+                bytes(out, &segment.id());
+                dead.iter().for_each(|ix| head(out, 0, u64::from(*ix)));
+            }
         }
         Action::SetServerMode(on) => head(out, 9, u64::from(*on)),
         Action::Emit(event) => {

@@ -163,7 +163,7 @@ impl Catalog {
                 }
             }
             (Table::Log, _) => return self.recover_entry(publisher, rest, &row.value),
-            (Table::Meta | Table::Content | Table::Fetch | Table::PeerAddrs | Table::Ban, _) => {}
+            (Table::Meta | Table::Content | Table::Fetch | Table::PeerAddrs | Table::Ban | Table::Segment, _) => {}
         }
         None
     }

@@ -125,7 +125,7 @@ impl Client {
             Table::Fetch => {
                 self.unfinished.insert(root, row::sources(&row.value));
             }
-            Table::Meta | Table::Publisher | Table::Log | Table::PeerAddrs | Table::Ban => {}
+            Table::Meta | Table::Publisher | Table::Log | Table::PeerAddrs | Table::Ban | Table::Segment => {}
         }
     }
 

@@ -120,6 +120,7 @@ impl Bench {
                 | Action::Request { .. }
                 | Action::Dial { .. }
                 | Action::Hash { .. }
+                | Action::Merge { .. }
                 | Action::SetServerMode(_) => unreachable!("not the catalogue's"),
             }
         }

@@ -221,6 +221,7 @@ impl Machine {
                 | Action::Respond { .. }
                 | Action::Verify { .. }
                 | Action::Sign { .. }
+                | Action::Merge { .. }
                 | Action::SetServerMode(_) => panic!("not of the exchange: {action:?}"),
             }
         }

@@ -70,6 +70,7 @@ impl Model {
                 | Action::Request { .. }
                 | Action::Respond { .. }
                 | Action::Hash { .. }
+                | Action::Merge { .. }
                 | Action::SetServerMode(_) => unreachable!("not gossip's"),
             }
         }

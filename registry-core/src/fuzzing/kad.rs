@@ -189,7 +189,7 @@ impl Model {
                     | Action::Store { .. }
                     | Action::Emit(_)
                     | Action::SetServerMode(_) => {}
-                    Action::Sign { .. } | Action::Hash { .. } => unreachable!("not Kademlia's"),
+                    Action::Sign { .. } | Action::Hash { .. } | Action::Merge { .. } => unreachable!("not Kademlia's"),
                 }
             }
             for event in events {

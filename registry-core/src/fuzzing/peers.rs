@@ -54,6 +54,7 @@ impl Model {
                 | Action::Verify { .. }
                 | Action::Sign { .. }
                 | Action::Hash { .. }
+                | Action::Merge { .. }
                 | Action::SetServerMode(_) => unreachable!("not the peer book's"),
             }
         }

@@ -40,6 +40,7 @@ impl Bench {
                 | Action::Verify { .. }
                 | Action::Sign { .. }
                 | Action::Hash { .. }
+                | Action::Merge { .. }
                 | Action::SetServerMode(_) => unreachable!("not sync's"),
             }
         }

@@ -210,6 +210,7 @@ impl Node {
             Input::Verified { job, ok } => self.handle_verified(job, ok),
             Input::Signed { job, signature } => self.handle_signed(job, signature),
             Input::Hashed { job, digest } => self.handle_hashed(job, digest),
+            Input::Merged { job: _, segment } => self.index.handle_merged(*segment),
             Input::LocalAddr { addr, up } => self.peers.handle_local_addr(addr, up),
             Input::WallClock(unix) => self.wall = Start { now: self.now, unix },
         }
@@ -307,6 +308,7 @@ impl Node {
                     self.index(kind, &release.release);
                 }
             }
+            Table::Segment => self.index.handle_recovered(&row),
             Table::Content | Table::Fetch => self.exchange.handle_recovered(cx!(self, exchange), row),
             Table::PeerAddrs | Table::Ban => {
                 let unix = self.unix();
@@ -319,6 +321,10 @@ impl Node {
     fn index(&mut self, kind: UpdateKind, release: &Release) {
         let (publisher, name) = (release.publisher, &release.meta.name);
         let added = matches!(kind, UpdateKind::NewPackage | UpdateKind::NewVersion);
+        if added && !self.ready && self.index.position(name, publisher) > Some(release.position) {
+            // A stored segment knows of a later one, whose row is still to come.
+            return;
+        }
         match self.catalog.current(publisher, name) {
             Some(current) if current == release.position => self.index.insert(&[release]),
             Some(_) if added => {}
@@ -331,11 +337,21 @@ impl Node {
         }
     }
 
+    /// What stored segments hold beside the catalogue goes; what the catalogue has instead is indexed.
+    fn settle_index(&mut self) {
+        for (name, publisher) in self.index.drop_unconfirmed() {
+            let current = self.catalog.current(publisher, &name);
+            let release = current.and_then(|position| self.catalog.release(publisher, position));
+            release.into_iter().for_each(|release| self.index.insert(&[&release.release]));
+        }
+    }
+
     fn handle_recovery_done(&mut self) {
         if self.ready {
             return;
         }
         self.ready = true;
+        self.settle_index();
         if self.config.role.duties().catalogue {
             self.gossip.subscribe(cx!(self, gossip), self.topic.clone());
         }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::action::{Action, SendClass};
+use crate::action::{Action, SendClass, StoreRequest};
 use crate::catalog::{CatalogEvent, Verdict};
 use crate::cx::Cx;
 use crate::event::{Event, OpError, Stage};
@@ -99,7 +99,7 @@ impl Node {
             Some(Owner::Kad) => self.kad.handle_request_failed(cx!(self, kad), id, why),
             Some(Owner::Sync) => self.sync.handle_request_failed(cx!(self, sync), &self.catalog, id, why),
             Some(Owner::Light) => self.light.handle_request_failed(cx!(self, light), id),
-            Some(Owner::Peers | Owner::Gossip | Owner::Exchange | Owner::Catalog) | None => {}
+            Some(Owner::Peers | Owner::Gossip | Owner::Exchange | Owner::Catalog | Owner::Search) | None => {}
         }
     }
 
@@ -125,7 +125,8 @@ impl Node {
             Some(Owner::Gossip) => self.gossip.handle_stored(cx!(self, gossip), op, result),
             Some(Owner::Exchange) => self.exchange.handle_stored(cx!(self, exchange), op, result),
             Some(Owner::Catalog) => self.catalog.handle_stored(cx!(self, catalog), op, result),
-            Some(Owner::Peers | Owner::Kad | Owner::Sync | Owner::Light) | None => {}
+            // A segment that was not stored is made again from the logs.
+            Some(Owner::Peers | Owner::Kad | Owner::Sync | Owner::Light | Owner::Search) | None => {}
         }
     }
 
@@ -135,7 +136,7 @@ impl Node {
             Some(Owner::Gossip) => self.gossip.handle_verified(cx!(self, gossip), job, ok),
             Some(Owner::Catalog) => self.catalog.handle_verified(cx!(self, catalog), job, ok),
             Some(Owner::Light) => self.light.handle_verified(cx!(self, light), job, ok),
-            Some(Owner::Peers | Owner::Exchange | Owner::Sync) | None => {}
+            Some(Owner::Peers | Owner::Exchange | Owner::Sync | Owner::Search) | None => {}
         }
     }
 
@@ -143,7 +144,7 @@ impl Node {
         match job.owner() {
             Some(Owner::Gossip) => self.gossip.handle_signed(cx!(self, gossip), job, signature),
             Some(Owner::Catalog) => self.catalog.handle_signed(cx!(self, catalog), job, signature),
-            Some(Owner::Peers | Owner::Kad | Owner::Exchange | Owner::Sync | Owner::Light) | None => {}
+            Some(Owner::Peers | Owner::Kad | Owner::Exchange | Owner::Sync | Owner::Light | Owner::Search) | None => {}
         }
     }
 
@@ -171,10 +172,26 @@ impl Node {
             } else if let Some(event) = self.light.poll_event() {
                 self.route_light(event);
             } else if !self.start_announcement() {
+                self.keep_index();
                 return;
             }
         }
         debug_assert!(false, "machines keep raising events at each other");
+    }
+
+    /// Lets a worker merge segments of the index, and the store keep them.
+    fn keep_index(&mut self) {
+        if !self.ready {
+            return;
+        }
+        let writes = self.index.take_writes();
+        if !writes.is_empty() {
+            cx!(self, node).store(Owner::Search, StoreRequest::Commit(writes));
+        }
+        if let Some(parts) = self.index.next_merge() {
+            let job = JobId::new(Owner::Search, self.out.next_id());
+            self.out.push(Action::Merge { job, parts });
+        }
     }
 
     fn route_peer(&mut self, event: PeerEvent) {

@@ -107,7 +107,7 @@ impl Peers {
         match row.table {
             Table::Ban => self.recover_ban(now, unix, config, id, &row.value),
             Table::PeerAddrs => self.recover_addrs(config, id, &row.value),
-            Table::Meta | Table::Publisher | Table::Log | Table::Content | Table::Fetch => {}
+            Table::Meta | Table::Publisher | Table::Log | Table::Content | Table::Fetch | Table::Segment => {}
         }
     }
 

@@ -7,14 +7,8 @@ use crate::collections::LookupMap;
 use crate::id::PublisherId;
 use crate::search::bits::Bits;
 use crate::search::score::{FIELDS, Popularity, Ranking};
-use crate::search::segment::{DocumentIx, Fingerprint, Key, Part, Segment};
-
-/// As many segments of one size class become one of the next.
-const FAN_OUT: usize = 8;
-/// Documents of a segment at most; merging two million postings is as much as one job should take.
-const MAX_DOCUMENTS: u32 = 1 << 15;
-/// Merges of so many documents are done at once (about a millisecond), larger ones by a worker.
-const MAX_INLINE: u32 = 512;
+use crate::search::segment::{DocumentIx, Fingerprint, Key, Segment};
+use crate::search::upkeep::Upkeep;
 
 /// An inverted index; one document per package.
 ///
@@ -29,6 +23,7 @@ pub struct Index {
     pub(super) documents: u64,
     /// Terms in each field of all documents.
     pub(super) lengths: [u64; FIELDS],
+    pub(super) upkeep: Upkeep,
 }
 
 /// A segment, and which of its documents still count.
@@ -36,6 +31,12 @@ pub struct Index {
 pub(super) struct Live {
     pub(super) segment: Segment,
     pub(super) dead: Bits,
+    /// Documents that are not dead.
+    pub(super) alive: u32,
+    /// Read from the store, and not yet met in the catalogue.
+    pub(super) unconfirmed: Bits,
+    /// Names it within this index.
+    pub(super) serial: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,27 +56,41 @@ impl Default for Index {
 impl Index {
     /// An empty index.
     pub fn new(ranking: Ranking) -> Self {
-        Self { ranking, live: Vec::new(), packages: LookupMap::new(0), documents: 0, lengths: [0; FIELDS] }
+        Self {
+            ranking,
+            live: Vec::new(),
+            packages: LookupMap::new(0),
+            documents: 0,
+            lengths: [0; FIELDS],
+            upkeep: Upkeep::default(),
+        }
     }
 
     /// Makes the releases, each of another package, the documents of their packages.
     pub fn insert(&mut self, releases: &[&Release]) {
-        let news = |release: &&&Release| self.position(Key::of(release)) != Some(release.position);
-        let news: Vec<_> = releases.iter().filter(news).copied().collect();
-        if news.is_empty() {
-            return;
+        let mut news = Vec::new();
+        for release in releases {
+            let key = Key::of(release);
+            match self.find(key) {
+                Some((at, ix)) if self.live[at].segment.document(ix).position == release.position => {
+                    self.live[at].unconfirmed.remove(ix);
+                }
+                Some((at, ix)) => {
+                    self.kill(at, ix);
+                    news.push(*release);
+                }
+                None => news.push(release),
+            }
         }
-        news.iter().for_each(|release| self.remove(&release.meta.name, release.publisher));
-        self.attach(Segment::build(&news));
-        while let Some(run) = self.mergeable(MAX_INLINE) {
-            self.merge(run);
+        if !news.is_empty() {
+            self.attach(Segment::build(&news, self.ranking.stemming));
+            self.merge_small();
         }
     }
 
     /// Takes a package's document away.
     pub fn remove(&mut self, name: &Name, publisher: PublisherId) {
-        let key = Key { name: name.as_str(), publisher };
-        if let Some((at, ix)) = self.find(key) {
+        if let Some((at, ix)) = self.find(Key { name: name.as_str(), publisher }) {
             self.kill(at, ix);
         }
     }
@@ -96,8 +111,9 @@ impl Index {
     }
 
     /// The position in its publisher's log of the release that stands for a package.
-    pub(super) fn position(&self, key: Key<'_>) -> Option<u64> {
-        self.find(key).map(|(at, ix)| self.live[at].segment.document(ix).position)
+    pub(crate) fn position(&self, name: &Name, publisher: PublisherId) -> Option<u64> {
+        let (at, ix) = self.find(Key { name: name.as_str(), publisher })?;
+        Some(self.live[at].segment.document(ix).position)
     }
 
     pub(super) fn popularity(&self, package: Fingerprint) -> Popularity {
@@ -108,7 +124,7 @@ impl Index {
         self.packages.get(&package).map_or(0, |package| package.dependents)
     }
 
-    fn find(&self, key: Key<'_>) -> Option<(usize, DocumentIx)> {
+    pub(super) fn find(&self, key: Key<'_>) -> Option<(usize, DocumentIx)> {
         if !self.packages.get(&key.fingerprint()).is_some_and(|package| package.indexed) {
             return None;
         }
@@ -120,21 +136,21 @@ impl Index {
 
     /// Adds a segment of documents of which none is there.
     fn attach(&mut self, segment: Segment) {
-        for ix in 0..segment.len() {
+        for ix in 0..segment.documents() {
             self.count(&segment, ix, true);
         }
-        let dead = Bits::new(segment.len());
-        self.live.push(Live { segment, dead });
+        self.push(segment, Bits::default());
     }
 
-    fn kill(&mut self, at: usize, ix: DocumentIx) {
-        let segment = self.live[at].segment.clone();
-        self.live[at].dead.insert(ix);
+    pub(super) fn kill(&mut self, at: usize, ix: DocumentIx) {
+        let live = &mut self.live[at];
+        live.bury(ix);
+        let segment = live.segment.clone();
         self.count(&segment, ix, false);
     }
 
     /// Adds what a document contributes to the whole, or takes it away.
-    fn count(&mut self, segment: &Segment, ix: DocumentIx, alive: bool) {
+    pub(super) fn count(&mut self, segment: &Segment, ix: DocumentIx, alive: bool) {
         let change = |count: u64, by: u64| if alive { count + by } else { count - by };
         self.documents = change(self.documents, 1);
         for (total, length) in self.lengths.iter_mut().zip(segment.lengths(ix)) {
@@ -155,33 +171,13 @@ impl Index {
             self.packages.remove(&package);
         }
     }
+}
 
-    /// Segments of one size class that can become one of at most `max` documents, by position, in ascending order.
-    fn mergeable(&self, max: u32) -> Option<Vec<usize>> {
-        let class = |live: &Live| live.segment.len().max(1).ilog(FAN_OUT as u32);
-        (0..=MAX_DOCUMENTS.ilog(FAN_OUT as u32)).find_map(|wanted| {
-            let mut room = max;
-            let fits = |&at: &usize| match room.checked_sub(self.live[at].segment.len()) {
-                Some(left) if class(&self.live[at]) == wanted => {
-                    room = left;
-                    true
-                }
-                Some(_) | None => false,
-            };
-            let run: Vec<_> = (0..self.live.len()).filter(fits).take(FAN_OUT).collect();
-            (run.len() == FAN_OUT).then_some(run)
-        })
-    }
-
-    fn merge(&mut self, run: Vec<usize>) {
-        let parts: Vec<_> = run.iter().map(|&at| self.part(at)).collect();
-        run.iter().rev().for_each(|&at| drop(self.live.swap_remove(at)));
-        let segment = Segment::merge(&parts);
-        let dead = Bits::new(segment.len());
-        self.live.push(Live { segment, dead });
-    }
-
-    fn part(&self, at: usize) -> Part {
-        Part { segment: self.live[at].segment.clone(), dead: self.live[at].dead.iter().collect() }
+impl Live {
+    /// A document no longer counts here.
+    pub(super) fn bury(&mut self, ix: DocumentIx) {
+        self.dead.insert(ix);
+        self.unconfirmed.remove(ix);
+        self.alive = self.alive.saturating_sub(1);
     }
 }

@@ -30,14 +30,14 @@ impl Index {
         let mut repaired = 0;
         for (at, word) in (0u32..).zip(&query.words) {
             let last = at as usize + 1 == query.words.len();
-            let mut found: Vec<_> =
-                self.document_frequency(&word.term).map(|df| (word.term.clone(), df)).into_iter().collect();
+            let term = word.looked_for(self.ranking.stemming);
+            let mut found: Vec<_> = self.document_frequency(term).map(|df| (term.into(), df)).into_iter().collect();
             if last && found.is_empty() {
                 found.extend(self.completions(word));
             }
             if found.is_empty() && repaired < MAX_REPAIRED {
                 repaired += 1;
-                found.extend(self.repairs(word));
+                found.extend(self.repairs(term));
             }
             let meanings = found.into_iter().map(|(term, documents)| Meaning { word: at, term, documents });
             statistics.meanings.extend(meanings);
@@ -77,11 +77,11 @@ impl Index {
     }
 
     /// The terms a word may be a misspelling of.
-    fn repairs(&self, word: &Word) -> Vec<(String, u64)> {
+    fn repairs(&self, word: &str) -> Vec<(String, u64)> {
         let mut found = Frequencies::default();
-        if tolerance(&word.term) > 0 {
+        if tolerance(word) > 0 {
             for live in &self.live {
-                let mut matcher = Matcher::new(&word.term);
+                let mut matcher = Matcher::new(word);
                 let mut next = live.segment.terms_from(FIRST_WORD);
                 while let Some(terms) = &mut next {
                     if matcher.distance(terms.term()).is_some() {
@@ -105,7 +105,7 @@ impl Index {
         for live in &self.live {
             let mut matcher = Matcher::new(folded_query);
             let mut name = Vec::new();
-            for ix in 0..live.segment.len() {
+            for ix in 0..live.segment.documents() {
                 name.clear();
                 name.extend(folded(live.segment.name(ix)));
                 if let Some(errors) = matcher.distance(&name)

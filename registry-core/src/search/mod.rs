@@ -7,7 +7,7 @@
 //! | `score` | the formula |
 //! | `plan`, `statistics` | a query and a catalogue's statistics put together: what scores one document |
 //! | `segment` | an immutable part of the index |
-//! | `index` | the segments of a node |
+//! | `index`, `upkeep` | the segments of a node; merging and storing them |
 //! | `lookup`, `spell` | which terms a word of a query stands for |
 //! | `rank`, `bits` | the best documents |
 
@@ -23,6 +23,7 @@ mod spell;
 mod statistics;
 mod stem;
 mod terms;
+mod upkeep;
 
 #[cfg(test)]
 mod tests;

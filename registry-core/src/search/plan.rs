@@ -59,7 +59,10 @@ impl<'a> Plan<'a> {
             let of_word = statistics.meanings.iter().filter(|meaning| meaning.word == at).take(MAX_MEANINGS);
             let meanings: Vec<_> = of_word
                 .filter_map(|meaning| {
-                    let likeness = likeness(ranking, relation(word, last, &meaning.term)?);
+                    let likeness = likeness(
+                        ranking,
+                        relation(word.looked_for(ranking.stemming), last.then_some(&word.text), &meaning.term)?,
+                    );
                     let weight = score::of(likeness, scorer.idf(meaning.documents));
                     Some(PlannedTerm { term: &meaning.term, weight })
                 })
@@ -129,7 +132,7 @@ impl<'a> Plan<'a> {
         if !self.query.admits(release) {
             return None;
         }
-        let terms = Terms::of(&release.meta);
+        let terms = Terms::of(&release.meta, self.scorer.ranking.stemming);
         let mut parts = Vec::new();
         let mut found = Found::default();
         for word in &self.words {

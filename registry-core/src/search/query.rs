@@ -60,6 +60,12 @@ pub struct Word {
     pub term: String,
 }
 
+impl Word {
+    pub(super) fn looked_for(&self, stemming: bool) -> &str {
+        if stemming { &self.term } else { &self.text }
+    }
+}
+
 /// A condition on a package.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Clause {
@@ -160,7 +166,7 @@ impl Clause {
             Self::Tag(tag) => meta.tags.contains(tag),
             Self::Publisher(publisher) => release.publisher == *publisher,
             Self::Name(terms) => {
-                let named = terms::Terms::of(meta);
+                let named = terms::Terms::of(meta, true);
                 terms.iter().all(|term| named.frequencies(term)[FIELD_NAME] > 0)
             }
         }

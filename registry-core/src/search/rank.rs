@@ -75,7 +75,7 @@ impl Index {
         best: &mut Vec<Candidate<'a>>,
     ) {
         let Some(admitted) = live.admitted(query) else { return };
-        let mut found = alloc::vec![Found::default(); live.segment.len() as usize];
+        let mut found = alloc::vec![Found::default(); live.segment.documents() as usize];
         plan.words.iter().for_each(|word| live.add_word(plan, word, &mut found));
         let names = live.names(plan, query);
         let all = query.words.is_empty();
@@ -163,38 +163,28 @@ impl Live {
 
     /// `None` when no document can meet the conditions.
     fn admitted(&self, query: &ParsedQuery) -> Option<Admitted> {
-        let mut admitted = Admitted::All;
+        let mut admitted: Option<Bits> = None;
         for clause in &query.required {
-            let these = self.documents_of(clause);
-            admitted = Admitted::These(match admitted {
-                Admitted::All => these,
-                Admitted::These(mut bits) => {
-                    bits.retain(|ix| these.contains(ix));
-                    bits
-                }
-            });
-        }
-        for clause in &query.excluded {
-            let certain = !matches!(clause, Clause::Phrase(phrase) if phrase.len() > 1);
-            if certain {
-                let these = self.documents_of(clause);
-                let mut bits = match admitted {
-                    Admitted::All => self.all(),
-                    Admitted::These(bits) => bits,
-                };
-                bits.retain(|ix| !these.contains(ix));
-                admitted = Admitted::These(bits);
+            let mut these = self.documents_of(clause);
+            if let Some(before) = &admitted {
+                these.intersect(before);
             }
+            admitted = Some(these);
         }
-        match &admitted {
-            Admitted::These(bits) if bits.is_empty() => None,
-            Admitted::All | Admitted::These(_) => Some(admitted),
+        let certain = |clause: &&Clause| !matches!(clause, Clause::Phrase(phrase) if phrase.len() > 1);
+        for clause in query.excluded.iter().filter(certain) {
+            admitted.get_or_insert_with(|| self.all()).subtract(&self.documents_of(clause));
+        }
+        match admitted {
+            Some(bits) if bits.is_empty() => None,
+            Some(bits) => Some(Admitted::These(bits)),
+            None => Some(Admitted::All),
         }
     }
 
     fn all(&self) -> Bits {
-        let mut bits = Bits::new(self.segment.len());
-        (0..self.segment.len()).for_each(|ix| bits.insert(ix));
+        let mut bits = Bits::default();
+        (0..self.segment.documents()).for_each(|ix| bits.insert(ix));
         bits
     }
 
@@ -206,8 +196,8 @@ impl Live {
             Clause::Category(category) => self.with_terms(&[terms::marked(terms::CATEGORY, category)], |_| true),
             Clause::Tag(tag) => self.with_terms(&[terms::marked(terms::TAG, tag)], |_| true),
             Clause::Publisher(publisher) => {
-                let mut bits = Bits::new(self.segment.len());
-                let theirs = (0..self.segment.len()).filter(|&ix| self.segment.key(ix).publisher == *publisher);
+                let mut bits = Bits::default();
+                let theirs = (0..self.segment.documents()).filter(|&ix| self.segment.key(ix).publisher == *publisher);
                 theirs.for_each(|ix| bits.insert(ix));
                 bits
             }
@@ -217,15 +207,15 @@ impl Live {
     fn with_terms(&self, terms: &[alloc::string::String], fits: impl Fn(&Posting) -> bool) -> Bits {
         let mut all: Option<Bits> = None;
         for term in terms {
-            let mut bits = Bits::new(self.segment.len());
+            let mut bits = Bits::default();
             let postings = self.segment.find_term(term).into_iter().flat_map(|terms| terms.postings());
             postings.filter(&fits).for_each(|posting| bits.insert(posting.document));
             if let Some(before) = &all {
-                bits.retain(|ix| before.contains(ix));
+                bits.intersect(before);
             }
             all = Some(bits);
         }
-        all.unwrap_or_else(|| Bits::new(self.segment.len()))
+        all.unwrap_or_default()
     }
 }
 

@@ -43,6 +43,8 @@ const LABELS: [&str; FIELDS] = ["name", "keywords", "summary", "description", "l
 /// The free constants of the formula, in percent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ranking {
+    /// Words are indexed and looked for without their inflections. Phrases, `name:` and excluded words suppose so.
+    pub stemming: bool,
     /// `w_f` of name, keywords, summary, description, labels (category and tags).
     pub weights: [u64; FIELDS],
     /// `b_f` of the same, 0 to 100.
@@ -69,13 +71,14 @@ impl Ranking {
     /// A name says most; keywords are chosen by the publisher, so they weigh less than what people see first. Short
     /// fields differ little in what their length means, descriptions much.
     pub const DEFAULT: Self = Self {
-        weights: [600, 300, 200, 100, 100],
-        length_shares: [50, 50, 50, 75, 50],
+        stemming: true,
+        weights: [600, 300, 300, 100, 100],
+        length_shares: [50, 50, 50, 40, 50],
         k1: 120,
         together: 50,
         popular: 50,
         named: 100,
-        begins: 50,
+        begins: 80,
         completion: 50,
         repair: [80, 60],
     };
@@ -189,7 +192,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const RANKING: Ranking = Ranking { weights: [600, 300, 200, 100, 100], k1: 120, ..Ranking::DEFAULT };
+    const RANKING: Ranking =
+        Ranking { weights: [600, 300, 200, 100, 100], length_shares: [50; FIELDS], k1: 120, ..Ranking::DEFAULT };
 
     #[test]
     fn logarithms_are_those_of_the_tables() {

@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::search::query::Word;
 use crate::search::score;
 use crate::search::spell::Matcher;
 
@@ -58,13 +57,13 @@ pub(super) enum Relation {
 
 /// How a term answers to a word; `None` when it does not, whoever says so.
 ///
-/// `last`: the word is the query's last one.
-pub(super) fn relation(word: &Word, last: bool, term: &str) -> Option<Relation> {
-    if word.term == term {
+/// `beginning`: what the term may begin with too, when the word is the query's last one.
+pub(super) fn relation(word: &str, beginning: Option<&String>, term: &str) -> Option<Relation> {
+    if word == term {
         Some(Relation::Same)
-    } else if last && term.starts_with(&word.text) {
+    } else if beginning.is_some_and(|beginning| term.starts_with(beginning.as_str())) {
         Some(Relation::Completion)
     } else {
-        Matcher::new(&word.term).distance(term.as_bytes()).map(Relation::Repair)
+        Matcher::new(word).distance(term.as_bytes()).map(Relation::Repair)
     }
 }

@@ -57,16 +57,17 @@ impl Length {
 }
 
 impl Terms {
-    pub(super) fn of(meta: &NewRelease) -> Self {
+    pub(super) fn of(meta: &NewRelease, stemming: bool) -> Self {
+        let indexed = |word: String| if stemming { stemmed(word) } else { word };
         let mut found: Vec<(String, usize)> = Vec::new();
         let mut lengths = [0u32; FIELDS];
         for (field, text) in texts(meta) {
             for word in split(text) {
                 lengths[field] += 1;
                 if field == FIELD_NAME {
-                    found.extend(inner_words(&word).map(|inner| (term(inner), FIELD_NAME)));
+                    found.extend(inner_words(&word).map(|inner| (indexed(inner.into()), FIELD_NAME)));
                 }
-                found.push((stemmed(word), field));
+                found.push((indexed(word), field));
             }
         }
         found.push((marked(CATEGORY, &meta.category), FIELDS));

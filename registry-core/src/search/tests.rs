@@ -249,3 +249,119 @@ proptest! {
         }
     }
 }
+
+fn only_segment(index: &Index) -> Segment {
+    let [live] = &index.live[..] else { panic!("{} segments", index.live.len()) };
+    live.segment.clone()
+}
+
+/// Many small packages; every tenth needs its neighbour.
+fn many(count: u32, version: &str) -> Vec<Arc<ReleaseInfo>> {
+    let package = |n: u32| {
+        let (name, need) = (format!("p{n}"), format!("p{}", n + 1));
+        let summary = format!("w{} w{} common", n % 7, n % 31);
+        let needs: &[&str] = if n.is_multiple_of(10) { &[&need] } else { &[] };
+        release(&Package { name: &name, version, summary: &summary, needs, ..BARE })
+    };
+    (0..count).map(package).collect()
+}
+
+const QUERIES: [&str; 5] = ["w3", "w3 w21 common", "p41", "commno", "common -w2 name:p5"];
+
+fn pages(catalogue: &Catalogue) -> Vec<SearchPage> {
+    QUERIES.iter().map(|text| catalogue.search(&query(text))).collect()
+}
+
+#[test]
+fn a_worker_merges_while_the_index_changes() {
+    let mut merged = Catalogue::default();
+    many(4200, "1.0.0").chunks(64).for_each(|releases| merged.insert(releases));
+    let parts = merged.index.next_merge().expect("eight large segments");
+    assert!(merged.index.next_merge().is_none(), "one at a time");
+    // What dies meanwhile stays dead, what comes back is found again.
+    let newer: Vec<_> = many(50, "2.0.0").split_off(25);
+    merged.insert(&newer);
+    let gone = Name::new("p9").unwrap();
+    merged.index.remove(&gone, PublisherId(Digest::of(b"publisher")));
+    merged.index.insert(&[&many(10, "1.0.0")[9].release]);
+    merged.index.handle_merged(Segment::merge(&parts));
+    assert_eq!(merged.index.len(), 4200);
+
+    let mut plain = Catalogue::default();
+    plain.insert(&newer);
+    many(4200, "1.0.0").chunks(100).for_each(|releases| plain.insert(releases));
+    assert_eq!(pages(&merged), pages(&plain));
+    merged.check(&query("w3 common"), &merged.search(&query("w3 common")));
+}
+
+#[test]
+fn a_restart_reads_segments_back_and_trusts_none() {
+    let mut before = Catalogue::default();
+    many(2000, "1.0.0").chunks(64).for_each(|releases| before.insert(releases));
+    let mut rows = alloc::collections::BTreeMap::new();
+    for write in before.index.take_writes() {
+        match write.value {
+            Some(value) => rows.insert(write.key, value),
+            None => rows.remove(&write.key),
+        };
+    }
+    let stored: u32 = rows.values().map(|value| Segment::open(value.clone()).unwrap().documents()).sum();
+    assert!(stored >= 1500, "{stored}");
+
+    // Meanwhile one package is replaced in the log; one stored segment is of another log, one is damaged.
+    let mut after = Catalogue::default();
+    let mut foreign = Index::default();
+    foreign.insert(&[&release(&Package { name: "stranger", summary: "common", ..BARE }).release]);
+    let foreign = only_segment(&foreign);
+    let damaged: bytes::Bytes = rows.values().next().unwrap().iter().map(|byte| byte ^ 1).collect::<Vec<_>>().into();
+    rows.insert(foreign.id().to_vec().into(), foreign.bytes().clone());
+    rows.insert(vec![7; 8].into(), damaged);
+    let table = crate::action::Table::Segment;
+    for (key, value) in &rows {
+        after.index.handle_recovered(&crate::input::Row { table, key: key.clone(), value: value.clone() });
+    }
+    let thrown: Vec<_> = after.index.take_writes();
+    assert_eq!(thrown, [crate::action::Write { table, key: vec![7; 8].into(), value: None }]);
+    let replaced = many(6, "3.0.0").split_off(5);
+    for release in many(2000, "1.0.0").iter().chain(&replaced) {
+        after.current.insert((release.release.meta.name.clone(), release.release.publisher), release.clone());
+    }
+    let current: Vec<_> = after.current.values().map(|info| &info.release).collect();
+    current.iter().for_each(|release| after.index.insert(&[release]));
+    let strangers: Vec<_> = after.index.drop_unconfirmed().into_iter().map(|(name, _)| name.to_string()).collect();
+    assert_eq!(strangers, ["stranger"]);
+
+    before.insert(&replaced);
+    assert_eq!(pages(&after), pages(&before));
+}
+
+proptest! {
+    /// Whoever can forge the checksum can make it lie, but not panic.
+    #[test]
+    fn a_forged_segment_is_read_without_panic(
+        seeds in proptest::collection::vec(any::<[u8; 48]>(), 1..12),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let mut catalogue = Catalogue::default();
+        catalogue.insert(&releases(&seeds));
+        let mut bytes = only_segment(&catalogue.index).bytes().to_vec();
+        for (at, byte) in changes {
+            let at = 16 + at.index(bytes.len() - 16);
+            bytes[at] = byte;
+        }
+        segment::seal(&mut bytes);
+        let Some(segment) = Segment::open(bytes.into()) else { return Ok(()) };
+        let mut index = Index::default();
+        let row = crate::input::Row {
+            table: crate::action::Table::Segment,
+            key: segment.id().to_vec().into(),
+            value: segment.bytes().clone(),
+        };
+        index.handle_recovered(&row);
+        for text in ["http", "parsre \"fast http\" -x", "tag:cli", ""] {
+            prop_assert_eq!(index.page(&query(text), |_, _| None).unwrap().hits.len(), 0);
+        }
+        index.drop_unconfirmed();
+        prop_assert_eq!(index.len(), 0);
+    }
+}

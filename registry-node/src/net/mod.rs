@@ -117,6 +117,7 @@ impl NetAction {
             | Action::Verify { .. }
             | Action::Sign { .. }
             | Action::Hash { .. }
+            | Action::Merge { .. }
             | Action::Emit(_)) => Err(Box::new(other)),
         }
     }

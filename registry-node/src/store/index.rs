@@ -26,6 +26,7 @@ const fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'s
         Table::Fetch => "5",
         Table::PeerAddrs => "6",
         Table::Ban => "7",
+        Table::Segment => "8",
     })
 }
 

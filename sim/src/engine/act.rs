@@ -4,6 +4,7 @@ use bytes::Bytes;
 use registry_core::action::{Action, SigningKey, StoreRequest};
 use registry_core::id::{Digest, RequestId, StoreId, Token};
 use registry_core::input::{DialError, Input, RequestError};
+use registry_core::search::Segment;
 use registry_core::{Message, PeerId, Protocol};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -16,6 +17,8 @@ use crate::queue::Class;
 
 /// What a signature check or a signing takes a worker, in microseconds.
 const SIGNATURE_TIME: u64 = 60;
+/// What a worker takes to merge one document into a segment, in microseconds.
+const MERGE_TIME: u64 = 5;
 /// Bytes a worker hashes in a microsecond.
 const HASH_RATE: u64 = 500;
 
@@ -109,6 +112,16 @@ impl World {
                 let digest = Digest::of(&data);
                 let at = self.now + 1 + data.len() as u64 / HASH_RATE;
                 self.schedule_input(at, ix, Input::Hashed { job, digest });
+            }
+            Action::Merge { job, parts } => {
+                let documents: u64 = parts.iter().map(|part| u64::from(part.segment.documents())).sum();
+                let key = parts.iter().map(|part| (part.segment.id(), part.dead.clone())).collect();
+                let segment = self.merged.entry(key).or_insert_with(|| Segment::merge(&parts)).clone();
+                self.schedule_input(
+                    self.now + documents * MERGE_TIME,
+                    ix,
+                    Input::Merged { job, segment: segment.into() },
+                );
             }
             Action::SetServerMode(on) => self.set_server_mode(ix, on),
             Action::Emit(event) => self.emitted.push_back((ix, event)),

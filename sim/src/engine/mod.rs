@@ -4,7 +4,7 @@ mod act;
 mod host;
 mod links;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use registry_core::command::{Command, CommandError};
 use registry_core::event::Event;
 use registry_core::id::{OpId, RequestId, Token};
 use registry_core::input::{Input, RequestError};
+use registry_core::search::Segment;
 use registry_core::{Config, Digest, Instant, Message, Node, PeerId, Role, Start, UnixTime};
 
 use crate::checks::Check;
@@ -130,6 +131,9 @@ pub struct Fired {
     pub spurious_timeouts: u64,
 }
 
+/// The checksum of each part of a merge, and which of its documents are left out.
+type MergeInput = Vec<([u8; 8], Vec<u32>)>;
+
 /// A network of virtual nodes.
 pub struct World {
     seed: u64,
@@ -150,6 +154,8 @@ pub struct World {
     next_conn: u64,
     loss_ppm: u64,
     verifier: Verifier,
+    /// Results of merges: equal ones are one.
+    merged: BTreeMap<MergeInput, Segment>,
     trace: Trace,
     scratch: Vec<u8>,
     encoded: Option<act::Encoded>,
@@ -185,6 +191,7 @@ impl World {
             next_conn: 0,
             loss_ppm: 0,
             verifier: Verifier::default(),
+            merged: BTreeMap::new(),
             trace: Trace::default(),
             scratch: Vec::new(),
             encoded: None,

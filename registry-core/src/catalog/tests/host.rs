@@ -96,6 +96,7 @@ impl Host {
             | Action::Request { .. }
             | Action::Dial { .. }
             | Action::Hash { .. }
+            | Action::Merge { .. }
             | Action::SetServerMode(_) => panic!("not the catalogue's"),
         }
     }

@@ -312,6 +312,7 @@ impl Net {
             | Action::Respond { .. }
             | Action::Verify { .. }
             | Action::Sign { .. }
+            | Action::Merge { .. }
             | Action::SetServerMode(_) => panic!("not of the exchange: {action:?}"),
         }
     }

@@ -294,6 +294,7 @@ impl Bench {
             | Action::Request { .. }
             | Action::Respond { .. }
             | Action::Hash { .. }
+            | Action::Merge { .. }
             | Action::SetServerMode(_) => unreachable!("not gossip's: {action:?}"),
         }
     }

@@ -75,6 +75,7 @@ impl Script {
                 | Action::Store { .. }
                 | Action::Sign { .. }
                 | Action::Hash { .. }
+                | Action::Merge { .. }
                 | Action::SetServerMode(_)
                 | Action::Emit(_) => {}
             }

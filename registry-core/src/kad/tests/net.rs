@@ -204,7 +204,11 @@ impl Net {
                     self.send(Delivery::Response { to, id, msg: msg.as_ref().map(typed) });
                 }
             }
-            Action::Verify { .. } | Action::Sign { .. } | Action::Hash { .. } | Action::Store { .. } => {}
+            Action::Verify { .. }
+            | Action::Sign { .. }
+            | Action::Hash { .. }
+            | Action::Merge { .. }
+            | Action::Store { .. } => {}
             Action::SetServerMode(_) | Action::Emit(_) => {}
         }
     }

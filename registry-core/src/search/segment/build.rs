@@ -11,7 +11,7 @@ use crate::search::terms::Terms;
 
 impl Segment {
     /// Indexes releases, no two of one package.
-    pub(in crate::search) fn build(releases: &[&Release]) -> Self {
+    pub(in crate::search) fn build(releases: &[&Release], stemming: bool) -> Self {
         let mut releases: Vec<_> = releases.iter().map(|release| (Key::of(release), *release)).collect();
         releases.sort_unstable_by_key(|(key, _)| *key);
         let dependencies: Vec<_> = releases.iter().map(|(_, release)| dependencies(release)).collect();
@@ -19,7 +19,7 @@ impl Segment {
         let mut writer = Writer::new(publishers.collect(), dependencies.concat());
         let mut terms: Vec<(String, Posting)> = Vec::new();
         for (document, (&(key, release), dependencies)) in (0..).zip(releases.iter().zip(dependencies)) {
-            let found = Terms::of(&release.meta);
+            let found = Terms::of(&release.meta, stemming);
             let (fingerprint, lengths) = (key.fingerprint(), found.lengths);
             let record = Document { key, position: release.position, fingerprint, lengths };
             writer.document(&record, dependencies.into_iter());

@@ -12,8 +12,8 @@ use super::{DocumentIx, Segment};
 pub struct Part {
     /// The segment.
     pub segment: Segment,
-    /// In ascending order.
-    pub(crate) dead: Vec<DocumentIx>,
+    /// Those that are left out, in ascending order.
+    pub dead: Vec<DocumentIx>,
 }
 
 impl Segment {
@@ -25,7 +25,7 @@ impl Segment {
         let dependencies = documents.iter().flat_map(|&(part, ix)| parts[part].segment.dependencies(ix));
         let publishers = documents.iter().map(|&(part, ix)| parts[part].segment.key(ix).publisher);
         let mut writer = Writer::new(publishers.collect(), dependencies.collect());
-        let lengths = parts.iter().map(|part| part.segment.len() as usize);
+        let lengths = parts.iter().map(|part| part.segment.documents() as usize);
         let mut places: Vec<Vec<Option<DocumentIx>>> = lengths.map(|length| alloc::vec![None; length]).collect();
         for (new, &(part, ix)) in (0..).zip(&documents) {
             let segment = &parts[part].segment;
@@ -41,7 +41,7 @@ impl Segment {
 fn live_documents(parts: &[Part]) -> Vec<(usize, DocumentIx)> {
     let live = |(at, part): (usize, &Part)| {
         let dead = part.dead.clone();
-        (0..part.segment.len()).filter(move |ix| dead.binary_search(ix).is_err()).map(move |ix| (at, ix))
+        (0..part.segment.documents()).filter(move |ix| dead.binary_search(ix).is_err()).map(move |ix| (at, ix))
     };
     let mut documents: Vec<_> = parts.iter().enumerate().flat_map(live).collect();
     documents.sort_by(|&(a, x), &(b, y)| parts[a].segment.key(x).cmp(&parts[b].segment.key(y)));

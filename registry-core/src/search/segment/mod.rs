@@ -52,12 +52,10 @@ const BLOCK_TERMS: usize = 16;
 pub(super) type DocumentIx = u32;
 
 /// See the module's documentation.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Segment {
     bytes: Bytes,
-    publishers: u32,
     documents: u32,
-    targets: u32,
     terms: u32,
     /// Where the fixed parts and the blobs lie.
     parts: [Range<usize>; 4 + BLOBS],
@@ -138,7 +136,7 @@ impl Segment {
             *part = end..end.checked_add(length)?;
             end = part.end;
         }
-        (end == bytes.len()).then_some(Self { bytes, publishers, documents, targets, terms, parts })
+        (end == bytes.len()).then_some(Self { bytes, documents, terms, parts })
     }
 
     /// The encoded form.
@@ -147,12 +145,12 @@ impl Segment {
     }
 
     /// What tells it from other segments: the checksum.
-    #[expect(dead_code)]
-    pub(super) fn id(&self) -> [u8; 8] {
+    pub fn id(&self) -> [u8; 8] {
         self.bytes.get(8..16).and_then(|id| id.try_into().ok()).unwrap_or_default()
     }
 
-    pub(super) fn len(&self) -> u32 {
+    /// Their number.
+    pub fn documents(&self) -> u32 {
         self.documents
     }
 
@@ -187,6 +185,11 @@ impl Segment {
     pub(super) fn find(&self, key: Key<'_>) -> Option<DocumentIx> {
         let at = partition_point(self.documents, |ix| self.key(ix) < key);
         (at < self.documents && self.key(at) == key).then_some(at)
+    }
+
+    /// The same release.
+    pub(super) fn find_document(&self, document: &Document<'_>) -> Option<DocumentIx> {
+        self.find(document.key).filter(|&ix| self.document(ix).position == document.position)
     }
 
     /// The documents whose names begin with these letters and digits, and among them those that have no others.
@@ -229,6 +232,14 @@ impl Segment {
     }
 }
 
+impl PartialEq for Segment {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Segment {}
+
 impl core::fmt::Debug for Segment {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Segment({} documents, {} bytes)", self.documents, self.bytes.len())
@@ -251,6 +262,12 @@ fn partition_point(end: u32, before: impl Fn(u32) -> bool) -> u32 {
         if before(middle) { low = middle + 1 } else { high = middle }
     }
     low
+}
+
+/// Writes the checksum of all that follows it into its place.
+pub(super) fn seal(bytes: &mut [u8]) {
+    let checksum = checksum_of(&bytes[16..]);
+    bytes[8..16].copy_from_slice(&checksum.to_le_bytes());
 }
 
 /// FNV-1a over words of 8 bytes, with a last mixing step: finds damage, not forgery.

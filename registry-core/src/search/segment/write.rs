@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::postings::{Posting, put, put_varint};
-use super::{BLOCK_TERMS, Document, Fingerprint, HEADER, MAGIC, Segment, checksum_of};
+use super::{BLOCK_TERMS, Document, Fingerprint, HEADER, MAGIC, Segment, seal};
 use crate::id::PublisherId;
 
 /// Takes a segment's contents in their order: all of the documents, then all of the terms.
@@ -90,8 +90,7 @@ impl Writer {
         bytes.extend_from_slice(&self.documents);
         self.targets.iter().for_each(|target| bytes.extend_from_slice(&target.0.to_le_bytes()));
         [&self.blocks].into_iter().chain(blobs).for_each(|part| bytes.extend_from_slice(part));
-        let checksum = checksum_of(&bytes[16..]);
-        bytes[8..16].copy_from_slice(&checksum.to_le_bytes());
+        seal(&mut bytes);
         Segment::open(Bytes::from(bytes)).expect("what was written can be read")
     }
 

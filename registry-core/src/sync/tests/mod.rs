@@ -63,6 +63,7 @@ impl Bench {
                 | Action::Verify { .. }
                 | Action::Sign { .. }
                 | Action::Hash { .. }
+                | Action::Merge { .. }
                 | Action::SetServerMode(_)
                 | Action::Emit(_) => panic!("unexpected {action:?}"),
             }

@@ -57,6 +57,7 @@ impl Side {
             | Action::Respond { .. }
             | Action::Sign { .. }
             | Action::Hash { .. }
+            | Action::Merge { .. }
             | Action::SetServerMode(_) => panic!("unexpected {action:?}"),
         }
     }
@@ -170,6 +171,7 @@ impl Pair {
             | Action::Verify { .. }
             | Action::Sign { .. }
             | Action::Hash { .. }
+            | Action::Merge { .. }
             | Action::SetServerMode(_)
             | Action::Emit(_) => this.perform(action),
         }
