@@ -73,6 +73,11 @@ impl Disk {
         rows.chunks(RECOVERY_BATCH).map(<[Row]>::to_vec).collect()
     }
 
+    /// Puts rows there without the node, as an earlier life of it has left them.
+    pub fn write(&mut self, rows: &[Write]) {
+        self.apply(StoreRequest::Commit(rows.to_vec()));
+    }
+
     /// Puts a block there without the node, as a shell does before it asks for a publish.
     pub fn put(&mut self, digest: Digest, data: Bytes) {
         self.blocks.insert(digest, data);

@@ -9,6 +9,7 @@ pub mod checks;
 pub mod crypto;
 pub mod disk;
 pub mod engine;
+pub mod light;
 pub mod mix;
 pub mod net;
 pub mod queue;

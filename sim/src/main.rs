@@ -1,9 +1,13 @@
 //! `sim`: runs a virtual network from the command line.
 
+use std::fmt::Display;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use sim::Scenario;
+use serde::Serialize;
+use sim::light::LightScenario;
+use sim::{Scenario, Verdict};
 
 /// Exit code of a command line that cannot be understood.
 const USAGE: u8 = 64;
@@ -22,6 +26,10 @@ enum Command {
     ///
     /// Exits with 0 when all checks hold, 1 when one is violated, 2 when one was never evaluated.
     Run(Run),
+    /// Let light nodes search among others, some of which lie, and compare with what is true.
+    ///
+    /// Exits as `run` does.
+    Light(Light),
 }
 
 #[derive(Args)]
@@ -62,6 +70,59 @@ struct Run {
     /// Write one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct Light {
+    /// Virtual nodes.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    nodes: u32,
+    /// Of these, so many percent are light.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=90))]
+    light: u32,
+    /// Of the others, so many percent lie.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100))]
+    liars: u32,
+    /// A file with one JSON object per package: name, version, summary, description, tags, depends. Otherwise they are
+    /// made up.
+    #[arg(long, value_name = "FILE")]
+    packages: Option<PathBuf>,
+    /// Packages.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    count: u32,
+    /// Searches of each light node.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    searches: u32,
+    /// Decides every random choice.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Light {
+    fn scenario(&self) -> LightScenario {
+        LightScenario {
+            nodes: self.nodes,
+            light_percent: self.light,
+            liars_percent: self.liars,
+            packages: self.count as usize,
+            file: self.packages.clone(),
+            searches: self.searches,
+            seed: self.seed,
+        }
+    }
+
+    /// The whole command, with every value that decides the run.
+    fn replay(&self) -> String {
+        let Self { nodes, light, liars, packages, count, searches, seed, json: _ } = self;
+        let file = packages.as_ref().map_or(String::new(), |file| format!(" --packages {}", file.display()));
+        format!(
+            "cargo run --release -p sim -- light --nodes {nodes} --light {light} --liars {liars}{file} --count {count} \
+             --searches {searches} --seed {seed}"
+        )
+    }
 }
 
 impl Run {
@@ -108,18 +169,40 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let Command::Run(run) = cli.command;
-    let command = run.replay();
-    if run.json {
+    match cli.command {
+        Command::Run(run) => {
+            let command = announce(run.replay(), run.json);
+            let report = sim::run(&run.scenario(), command);
+            tell(&report, report.verdict, run.json)
+        }
+        Command::Light(light) => {
+            let command = announce(light.replay(), light.json);
+            match sim::light::run(&light.scenario(), command) {
+                Ok(report) => tell(&report, report.verdict, light.json),
+                Err(error) => {
+                    eprintln!("the packages cannot be read: {error}");
+                    ExitCode::from(USAGE)
+                }
+            }
+        }
+    }
+}
+
+/// Shows what repeats the run before it begins.
+fn announce(command: String, json: bool) -> String {
+    if json {
         eprintln!("{command}")
     } else {
         println!("{command}")
     }
-    let report = sim::run(&run.scenario(), command);
-    if run.json {
-        println!("{}", serde_json::to_string(&report).expect("a report is plain data"));
+    command
+}
+
+fn tell(report: &(impl Serialize + Display), verdict: Verdict, json: bool) -> ExitCode {
+    if json {
+        println!("{}", serde_json::to_string(report).expect("a report is plain data"));
     } else {
         print!("{report}");
     }
-    ExitCode::from(report.verdict.exit_code())
+    ExitCode::from(verdict.exit_code())
 }

@@ -153,7 +153,7 @@ impl Host {
 }
 
 /// A publisher with one key, whose next key is of the seed too.
-fn publisher(key: &KeyPair, seed: u64, ix: NodeIx) -> LocalPublisher {
+pub(crate) fn publisher(key: &KeyPair, seed: u64, ix: NodeIx) -> LocalPublisher {
     let next = Digest::of(&KeyPair::derive(seed, "next-publisher-key", ix).public());
     let signature = key.sign(&LocalPublisher::signing_input(key.public(), next));
     LocalPublisher::new(key.public(), next, signature[..].try_into().expect("64 bytes"))

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use registry_core::action::Action;
+use registry_core::action::{Action, Write};
 use registry_core::command::{Command, CommandError};
 use registry_core::event::Event;
 use registry_core::id::{OpId, RequestId, Token};
@@ -27,6 +27,7 @@ use crate::trace::Trace;
 pub use act::Traffic;
 pub use host::Down;
 use host::Host;
+pub(crate) use host::publisher;
 
 /// A node's number: its place in the engine's table.
 pub type NodeIx = u32;
@@ -34,7 +35,7 @@ pub type NodeIx = u32;
 /// The engine itself as the cause of an event.
 const ENGINE: u32 = u32::MAX;
 /// The wall clock at the start of every run: 2026-01-01.
-const EPOCH: UnixTime = UnixTime::from_secs(1_767_225_600);
+pub(crate) const EPOCH: UnixTime = UnixTime::from_secs(1_767_225_600);
 /// The shell gives up on a request after this, in microseconds.
 const REQUEST_TIMEOUT: u64 = 30_000_000;
 
@@ -263,6 +264,11 @@ impl World {
     /// Puts a block on a node's disk, as a shell does before it asks for a publish.
     pub fn put_block(&mut self, ix: NodeIx, digest: Digest, data: Bytes) {
         self.hosts[ix as usize].disk.put(digest, data);
+    }
+
+    /// Puts rows on the disk of a node that was not started yet.
+    pub fn preload(&mut self, ix: NodeIx, rows: &[Write]) {
+        self.hosts[ix as usize].disk.write(rows);
     }
 
     /// Plants faults.

@@ -3,5 +3,6 @@
 mod batches;
 mod determinism;
 mod golden;
+mod light;
 mod planted;
 mod smoke;

@@ -1,0 +1,276 @@
+//! Light nodes in a network of others, some of which lie: what do their searches find of what is true?
+
+mod corpus;
+mod liars;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use registry_core::command::Command;
+use registry_core::event::Event;
+use registry_core::id::OpId;
+use registry_core::search::{Query, SearchPage};
+use serde::Serialize;
+
+use crate::checks::Check;
+use crate::engine::{NodeIx, Planted, Step, Traffic, World};
+use crate::mix::stream;
+use crate::report::{Verdict, cpu_seconds, peak_rss_bytes, quantile};
+use crate::scenario::{SECOND, Scenario};
+use corpus::Corpus;
+use liars::Lie;
+pub use liars::Told;
+
+/// Results of a search that count.
+const TOP: usize = 10;
+/// Seconds over which the nodes join, and until they know each other.
+const JOIN: u64 = 60;
+const SETTLE: u64 = 60;
+/// Seconds over which the searches are made.
+const WORK: u64 = 240;
+/// Seconds in which a search must end.
+const END: u64 = 30;
+
+/// One run, replayable from these values alone.
+#[derive(Clone, Debug)]
+pub struct LightScenario {
+    /// Virtual nodes.
+    pub nodes: u32,
+    /// Of these, so many percent are light.
+    pub light_percent: u32,
+    /// Of the others, so many percent lie.
+    pub liars_percent: u32,
+    /// Packages that everybody but the light nodes holds.
+    pub packages: usize,
+    /// A file with one JSON object per package, instead of made-up ones.
+    pub file: Option<PathBuf>,
+    /// Searches of each light node.
+    pub searches: u32,
+    /// Decides every random choice.
+    pub seed: u64,
+}
+
+impl LightScenario {
+    /// Of the true best results, light searches must show so many percent.
+    pub fn wanted_percent(&self) -> u64 {
+        if self.liars_percent == 0 { 99 } else { 90 }
+    }
+}
+
+/// What a run brought.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct LightReport {
+    /// What repeats it.
+    pub command: String,
+    /// Of the checks.
+    pub verdict: Verdict,
+    /// Of everything every node did.
+    pub digest: String,
+    /// Packages, and light and lying nodes.
+    pub packages: usize,
+    /// Light nodes.
+    pub light: u32,
+    /// Lying nodes.
+    pub liars: u32,
+    /// Searches that ended with a page.
+    pub searches: u64,
+    /// Of these, pages that were said to be complete.
+    pub complete: u64,
+    /// Searches that ended without a page.
+    pub failed: u64,
+    /// True best results that were shown, and all of them.
+    pub recall: (u64, u64),
+    /// Lies told to light nodes.
+    pub told: Told,
+    /// Milliseconds until the median and the slowest of 100 searches ended.
+    pub search_ms: (u64, u64),
+    /// Bytes of registry messages for each search.
+    pub bytes_per_search: u64,
+    /// Properties that must hold.
+    pub checks: Vec<Check>,
+    /// Of this process.
+    pub cpu_seconds: Option<f64>,
+    /// Of this process.
+    pub peak_rss_bytes: Option<u64>,
+}
+
+/// Runs a scenario to its end. `command` is what repeats it.
+///
+/// # Errors
+/// When the file with packages cannot be read.
+pub fn run(scenario: &LightScenario, command: String) -> std::io::Result<LightReport> {
+    let corpus = Corpus::new(scenario.seed, scenario.file.as_deref(), scenario.packages)?;
+    let mut driver = Driver::new(scenario, &corpus);
+    driver.run();
+    Ok(driver.report(command))
+}
+
+struct Driver<'a> {
+    corpus: &'a Corpus,
+    world: World,
+    light: u32,
+    liars: BTreeMap<NodeIx, Lie>,
+    told: Rc<Cell<Told>>,
+    tasks: Vec<(NodeIx, Query)>,
+    running: BTreeMap<(NodeIx, OpId), (Query, u64)>,
+    times: Vec<u64>,
+    complete: u64,
+    failed: u64,
+    recall: (u64, u64),
+    wanted_percent: u64,
+    truth: Check,
+    ended: Check,
+    before: Traffic,
+}
+
+impl<'a> Driver<'a> {
+    fn new(scenario: &LightScenario, corpus: &'a Corpus) -> Self {
+        let light = (scenario.nodes * scenario.light_percent / 100).max(1);
+        let of_world = Scenario { light, ..Scenario::standard(scenario.nodes, scenario.seed) };
+        let mut world = World::new(&of_world, &[]);
+        let mut rng = stream(scenario.seed, "light", 0, 0);
+        let full = scenario.nodes - light;
+        // Node 0 is where all others enter.
+        let liars = liars::roles(rng.sample((1..full).collect(), (full * scenario.liars_percent / 100) as usize));
+        let told = Rc::default();
+        world.plant(Planted { action: Some(liars::plant(&liars, &told)), ..Planted::default() });
+        for node in 0..full {
+            let is_stale = liars.get(&node) == Some(&Lie::Stale);
+            world.preload(node, if is_stale { &corpus.stale } else { &corpus.rows });
+        }
+        for node in 0..scenario.nodes {
+            world.schedule_boot(u64::from(node) * JOIN * SECOND / u64::from(scenario.nodes), node);
+        }
+        let mut tasks = Vec::new();
+        for node in full..scenario.nodes {
+            for _ in 0..scenario.searches {
+                let at = (JOIN + SETTLE) * SECOND + rng.below(WORK * SECOND);
+                world.schedule_timer(at, tasks.len() as u64);
+                tasks.push((node, corpus.query(&mut rng, TOP)));
+            }
+        }
+        Self {
+            corpus,
+            world,
+            light,
+            liars,
+            told,
+            tasks,
+            running: BTreeMap::new(),
+            times: Vec::new(),
+            complete: 0,
+            failed: 0,
+            recall: (0, 0),
+            wanted_percent: scenario.wanted_percent(),
+            truth: Check::new("no-lie-shown"),
+            ended: Check::new("searches-end"),
+            before: Traffic::default(),
+        }
+    }
+
+    fn run(&mut self) {
+        self.run_until((JOIN + SETTLE) * SECOND);
+        self.before = *self.world.traffic();
+        self.run_until((JOIN + SETTLE + WORK + END) * SECOND);
+    }
+
+    fn run_until(&mut self, until: u64) {
+        while let Some(step) = self.world.step(until) {
+            if let Step::Timer(task) = step {
+                let (node, query) = self.tasks[task as usize].clone();
+                let op = self.world.command(node, Command::Search(query.clone()));
+                self.running.insert((node, op.expect("a query of some words")), (query, self.world.now()));
+            }
+            while let Some((node, event)) = self.world.take_emitted() {
+                self.hear(node, event);
+            }
+        }
+    }
+
+    fn hear(&mut self, node: NodeIx, event: Event) {
+        match event {
+            Event::SearchDone { op, page } => {
+                if let Some((query, since)) = self.running.remove(&(node, op)) {
+                    self.ended.judge(true, String::new);
+                    self.times.push(self.world.now() - since);
+                    self.judge(node, &query, &page);
+                }
+            }
+            Event::Failed { op, .. } => {
+                if let Some((query, _)) = self.running.remove(&(node, op)) {
+                    self.ended.judge(true, String::new);
+                    self.failed += 1;
+                    self.recall.1 += self.corpus.page(&query).hits.len() as u64;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn judge(&mut self, node: NodeIx, query: &Query, page: &SearchPage) {
+        self.complete += u64::from(page.complete);
+        for hit in &page.hits {
+            let name = &hit.release.release.meta.name;
+            self.truth.judge(self.corpus.holds(&hit.release), || format!("node {node} shows {name} for {query:?}"));
+        }
+        let best = self.corpus.page(query).hits;
+        let shown = |best: &registry_core::search::Hit| page.hits.iter().any(|hit| hit.release == best.release);
+        self.recall.0 += best.iter().filter(|best| shown(best)).count() as u64;
+        self.recall.1 += best.len() as u64;
+    }
+
+    fn report(mut self, command: String) -> LightReport {
+        for ((node, _), (query, _)) in std::mem::take(&mut self.running) {
+            self.ended.judge(false, || format!("{query:?} at node {node}"));
+        }
+        let mut recall = Check::new("light-recall");
+        recall.judge_share(self.recall.0, self.recall.1, self.wanted_percent, "a true best result was shown");
+        let [spin, frames] = self.world.checks();
+        let checks = vec![recall, self.truth, self.ended, spin, frames];
+        let searches = self.times.len() as u64;
+        let milliseconds = |percent| quantile(&self.times, percent).unwrap_or(0) / 1_000;
+        let bytes = self.world.traffic().registry.bytes - self.before.registry.bytes;
+        LightReport {
+            command,
+            verdict: Verdict::of(&checks),
+            digest: format!("{:016x}", self.world.digest()),
+            packages: self.corpus.len(),
+            light: self.light,
+            liars: self.liars.len() as u32,
+            searches,
+            complete: self.complete,
+            failed: self.failed,
+            recall: self.recall,
+            told: self.told.get(),
+            search_ms: (milliseconds(50), milliseconds(99)),
+            bytes_per_search: bytes / searches.max(1),
+            checks,
+            cpu_seconds: cpu_seconds(),
+            peak_rss_bytes: peak_rss_bytes(),
+        }
+    }
+}
+
+impl fmt::Display for LightReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { packages, light, liars, searches, complete, failed, told, search_ms, .. } = self;
+        let (shown, all) = self.recall;
+        writeln!(f, "{:?}  digest {}", self.verdict, self.digest)?;
+        writeln!(f, "{packages} packages, {light} light nodes, {liars} liars")?;
+        writeln!(f, "{searches} searches, {complete} complete, {failed} failed")?;
+        writeln!(f, "recall {:.3} % ({shown} of {all})", shown as f64 * 100.0 / all.max(1) as f64)?;
+        let Told { forged, irrelevant, empty, stale } = told;
+        writeln!(f, "lies told: {forged} forged, {irrelevant} irrelevant, {empty} empty, {stale} stale answers")?;
+        writeln!(f, "a search: {} ms median, {} ms p99, {} bytes", search_ms.0, search_ms.1, self.bytes_per_search)?;
+        for check in &self.checks {
+            let Check { name, evaluated, violations, examples } = check;
+            writeln!(f, "  {name:<22} {evaluated:>9} evaluated {violations:>4} violations")?;
+            examples.iter().try_for_each(|example| writeln!(f, "      {example}"))?;
+        }
+        let rss = self.peak_rss_bytes.unwrap_or(0) >> 20;
+        writeln!(f, "{:.1} CPU seconds, {rss} MiB", self.cpu_seconds.unwrap_or(0.0))
+    }
+}
