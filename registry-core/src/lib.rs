@@ -176,7 +176,7 @@ pub use id::{BlockId, Digest, OpId, PeerId, PublisherId};
 pub use input::Input;
 #[doc(hidden)]
 pub use node::MeshView;
-pub use node::{Node, Start, Stats};
+pub use node::{Node, Start, Stats, TopicView};
 pub use rng::{Rng, Seed};
 pub use role::{Duties, Role};
 pub use time::{Duration, Instant, UnixTime, Wake, WakeReason};

@@ -23,6 +23,7 @@ use crate::net::{Behaviour, NetConfig};
 use crate::runtime::{Clock, Runtime, Tasks};
 use crate::store::{Store, StoreFault};
 use crate::swarm::{self, NodeBehaviour};
+use crate::view::View;
 
 /// Answers of the workers that wait for the loop.
 const REPLY_QUEUE: usize = 64;
@@ -106,9 +107,10 @@ impl Builder {
         let (tasks, gone) = Tasks::new(Arc::clone(&runtime));
         let transport = runtime.transport(self.keys.node())?;
         let mut swarm = swarm::build(transport, self.keys.node(), behaviour, self.agent, tasks.clone());
-        let listen = Arc::new(Mutex::new(Vec::new()));
+        let pinger = swarm.behaviour().pings.pinger();
+        let view = View::default();
         for addr in self.listen {
-            listen_on(&mut swarm, addr, &listen).await?;
+            listen_on(&mut swarm, addr, &view).await?;
         }
 
         let (reply_sender, replies) = mpsc::channel(REPLY_QUEUE);
@@ -135,7 +137,7 @@ impl Builder {
         let blocks = Arc::new(Mutex::new(Some(blocks)));
         let (stopped_sender, stopped) = oneshot::channel();
         let (stop_swarm, swarm_stopped) = oneshot::channel();
-        tasks.spawn(run_swarm(swarm, swarm_stopped, Arc::clone(&listen)));
+        tasks.spawn(run_swarm(swarm, swarm_stopped, view.clone()));
         drop(tasks);
         let registry = Registry {
             asks,
@@ -143,7 +145,8 @@ impl Builder {
             stopped: stopped.shared(),
             jobs: jobs.clone(),
             blocks: Arc::clone(&blocks),
-            listen,
+            view,
+            pinger,
             peer_id: self.keys.peer_id(),
             publisher_id: self.keys.publisher_id(),
         };
@@ -203,16 +206,12 @@ async fn close(driver: Driver, mut gone: mpsc::Receiver<std::convert::Infallible
     }
 }
 
-async fn listen_on(
-    swarm: &mut Swarm<NodeBehaviour>,
-    addr: Multiaddr,
-    listen: &Mutex<Vec<Multiaddr>>,
-) -> Result<(), Error> {
+async fn listen_on(swarm: &mut Swarm<NodeBehaviour>, addr: Multiaddr, view: &View) -> Result<(), Error> {
     let failed = |reason: String| Error::Listen { addr: addr.clone(), reason };
     let listener: ListenerId = swarm.listen_on(addr.clone()).map_err(|error| failed(error.to_string()))?;
     loop {
         let event = swarm.select_next_some().await;
-        note_listener(&event, listen);
+        view.note(&event);
         match &event {
             SwarmEvent::NewListenAddr { listener_id, .. } if *listener_id == listener => return Ok(()),
             SwarmEvent::ListenerError { listener_id, error } if *listener_id == listener => {
@@ -226,28 +225,15 @@ async fn listen_on(
     }
 }
 
-async fn run_swarm(
-    mut swarm: Swarm<NodeBehaviour>,
-    mut stop: oneshot::Receiver<()>,
-    listen: Arc<Mutex<Vec<Multiaddr>>>,
-) {
+async fn run_swarm(mut swarm: Swarm<NodeBehaviour>, mut stop: oneshot::Receiver<()>, view: View) {
     loop {
         match select(swarm.next(), &mut stop).await {
             Either::Left((Some(event), _)) => {
-                note_listener(&event, &listen);
                 swarm::handle_event(&mut swarm, &event);
+                // Last, so that whoever waits for it finds the node told as well.
+                view.note(&event);
             }
-            Either::Left((None, _)) | Either::Right(_) => return,
+            Either::Left((None, _)) | Either::Right(_) => return view.close(),
         }
-    }
-}
-
-fn note_listener<T>(event: &SwarmEvent<T>, listen: &Mutex<Vec<Multiaddr>>) {
-    let mut listen = listen.lock().unwrap_or_else(PoisonError::into_inner);
-    match event {
-        SwarmEvent::NewListenAddr { address, .. } => listen.push(address.clone()),
-        SwarmEvent::ExpiredListenAddr { address, .. } => listen.retain(|known| known != address),
-        SwarmEvent::ListenerClosed { addresses, .. } => listen.retain(|known| !addresses.contains(known)),
-        _ => {}
     }
 }

@@ -8,6 +8,23 @@ use crate::files::export::ExportError;
 use crate::files::pack::PackError;
 use crate::store::StoreFault;
 
+/// Why a peer's answer did not come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PeerError {
+    /// There is no connection with it.
+    #[error("not connected with that peer")]
+    NotConnected,
+    /// It does not speak the protocol.
+    #[error("that peer does not answer such questions")]
+    Unsupported,
+    /// It took too long.
+    #[error("that peer did not answer in time")]
+    Silent,
+    /// The stream or the connection broke, or what came was wrong.
+    #[error("that peer broke off")]
+    Lost,
+}
+
 /// Why the node did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -32,6 +49,9 @@ pub enum Error {
     /// What was fetched cannot be written out.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// A connected peer, or one that should be, was asked in vain.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
     /// No listener could be opened there.
     #[error("cannot listen on {addr}: {reason}")]
     Listen {

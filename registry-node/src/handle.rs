@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::channel::{mpsc, oneshot};
 use futures::future::Shared;
 use futures::{FutureExt, SinkExt, StreamExt};
+use libp2p_identify::Info;
 use multiaddr::Multiaddr;
 use registry_core::catalog::{Content, Dependency, Name, NewRelease, PackageSpec, ReleaseInfo, Version};
 use registry_core::command::{DhtCommand, PubsubCommand};
@@ -16,18 +18,21 @@ use registry_core::event::{BatchOutcome, DhtResult, Stage};
 use registry_core::id::TopicName;
 use registry_core::peers::PeerView;
 use registry_core::search::{Query, SearchPage};
-use registry_core::{BlockId, Command, Event, Node, OpId, PeerId, PublisherId, Stats};
+use registry_core::{BlockId, Command, Event, Node, OpId, PeerId, PublisherId, Stats, TopicView};
 
 use crate::builder::Builder;
 use crate::calls::Calls;
 use crate::driver::Ask;
-use crate::error::Error;
+use crate::error::{Error, PeerError};
 use crate::events::{Ends, Reader, Subscription};
 use crate::files::export::{Existing, export};
 use crate::files::pack::{Packed, pack};
 use crate::jobs::Jobs;
 use crate::keys::Keys;
+use crate::net::swarm_id;
+use crate::ping::Pinger;
 use crate::store::Blocks;
+use crate::view::View;
 
 /// A running node. Cheap to clone; the node stops when the last clone is dropped, or with [`Registry::shutdown`].
 ///
@@ -39,7 +44,8 @@ pub struct Registry {
     pub(crate) stopped: Shared<oneshot::Receiver<()>>,
     pub(crate) jobs: Jobs,
     pub(crate) blocks: Arc<Mutex<Option<Blocks>>>,
-    pub(crate) listen: Arc<Mutex<Vec<Multiaddr>>>,
+    pub(crate) view: View,
+    pub(crate) pinger: Pinger,
     pub(crate) peer_id: PeerId,
     pub(crate) publisher_id: PublisherId,
 }
@@ -192,7 +198,7 @@ impl Registry {
 
     /// Where the node can be reached, as far as its listeners know.
     pub fn listen_addrs(&self) -> Vec<Multiaddr> {
-        self.listen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.view.listen_addrs()
     }
 
     /// Searches the catalogue.
@@ -347,6 +353,33 @@ impl Registry {
     /// [`Error::NotRunning`].
     pub async fn calls(&self) -> Result<Calls, Error> {
         self.look_at_all(|_, calls| *calls).await
+    }
+
+    /// The pubsub topics that this node or a connected peer subscribes to, by name.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`].
+    pub async fn topics(&self) -> Result<Vec<TopicView>, Error> {
+        self.look(Node::topics).await
+    }
+
+    /// What a connected peer told of itself last, as soon as it has.
+    ///
+    /// # Errors
+    /// [`Error::Peer`].
+    pub async fn identify(&self, peer: PeerId) -> Result<Info, Error> {
+        if self.asks.is_closed() {
+            return Err(Error::NotRunning);
+        }
+        Ok(self.view.identify(swarm_id(&peer).ok_or(PeerError::NotConnected)?).await?)
+    }
+
+    /// The time of a round trip to a connected peer, at most ten seconds.
+    ///
+    /// # Errors
+    /// [`Error::Peer`].
+    pub async fn ping(&self, peer: PeerId) -> Result<Duration, Error> {
+        self.pinger.ping(swarm_id(&peer).ok_or(PeerError::NotConnected)?).await
     }
 
     /// Dials an address.

@@ -14,6 +14,7 @@ use libp2p_swarm::derive_prelude::ConnectionId;
 use libp2p_swarm::{Config, Executor, NetworkBehaviour, Swarm, SwarmEvent};
 
 use crate::net::Behaviour;
+use crate::ping;
 
 /// For the TCP handshake, noise and yamux together.
 const UPGRADE_TIME: Duration = Duration::from_secs(10);
@@ -32,6 +33,8 @@ pub struct NodeBehaviour {
     pub identify: libp2p_identify::Behaviour,
     /// js-libp2p admits only peers that answer it, and a peer that does not answer ours is gone.
     pub ping: libp2p_ping::Behaviour,
+    /// Pings of the application.
+    pub pings: ping::Behaviour,
 }
 
 /// What the parts of [`NodeBehaviour`] report; ours reports to its loop instead.
@@ -96,6 +99,7 @@ pub fn build(
         wharf,
         identify: libp2p_identify::Behaviour::new(identify),
         ping: libp2p_ping::Behaviour::default(),
+        pings: ping::Behaviour::default(),
     };
     Swarm::new(transport, behaviour, keypair.public().to_peer_id(), Config::with_executor(executor))
 }

@@ -57,6 +57,19 @@ impl Gossip {
         })
     }
 
+    /// Topics this node has joined, or knows subscribers of: each with whether it has joined, and its subscribers with
+    /// whether they are in the mesh.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = (&TopicName, bool, impl Iterator<Item = (PeerIx, bool)>)> {
+        let joined = self.topics.iter().filter(|(_, topic)| topic.joined).map(|(name, _)| name);
+        let names: BTreeSet<_> = joined.chain(self.subscribers.keys()).collect();
+        names.into_iter().map(|name| {
+            let topic = self.topics.get(name);
+            let in_mesh = move |peer: &PeerIx| topic.is_some_and(|topic| topic.mesh.contains(peer));
+            let subscribers = self.subscribers.get(name).into_iter().flatten();
+            (name, self.has_joined(name), subscribers.map(move |peer| (*peer, in_mesh(peer))))
+        })
+    }
+
     /// When mesh or fanout upkeep can next change something; `None` when only an input can bring that about.
     pub(super) fn upkeep_time(&self, cx: &Cx<'_>, name: &str, topic: &Topic) -> Option<Instant> {
         let config = &cx.config.gossip;

@@ -65,7 +65,7 @@ use announce::Announcer;
 use commands::OwnLog;
 pub use inspect::MeshView;
 use operations::Operations;
-pub use stats::Stats;
+pub use stats::{Stats, TopicView};
 
 /// The two clocks at birth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,6 +1,8 @@
 //! What the node can tell about itself without asking anybody.
 
-use crate::id::Digest;
+use alloc::vec::Vec;
+
+use crate::id::{Digest, PeerId, TopicName};
 use crate::node::Node;
 
 /// Counts of what the node holds and does.
@@ -37,7 +39,29 @@ pub struct Stats {
     pub announcements: u64,
 }
 
+/// A pubsub topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicView {
+    /// Its name.
+    pub topic: TopicName,
+    /// This node subscribes to it.
+    pub joined: bool,
+    /// Connected peers that subscribe to it, and whether each is in this node's mesh.
+    pub subscribers: Vec<(PeerId, bool)>,
+}
+
 impl Node {
+    /// The pubsub topics that this node or a connected peer subscribes to, by name.
+    pub fn topics(&self) -> Vec<TopicView> {
+        let known = |(peer, in_mesh)| self.peers.id(peer).map(|id| (id, in_mesh));
+        let views = self.gossip.topics().map(|(topic, joined, subscribers)| TopicView {
+            topic: topic.clone(),
+            joined,
+            subscribers: subscribers.filter_map(known).collect(),
+        });
+        views.collect()
+    }
+
     /// Counts of what the node holds and does.
     pub fn stats(&self) -> Stats {
         let catalogue = self.catalog.quota_use();

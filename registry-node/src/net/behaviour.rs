@@ -333,7 +333,8 @@ fn core_id(peer: &libp2p_identity::PeerId) -> Option<PeerId> {
     PeerId::from_bytes(&peer.to_bytes()).ok()
 }
 
-fn swarm_id(peer: &PeerId) -> Option<libp2p_identity::PeerId> {
+/// `None` for an id of a kind the swarm does not know: of nobody who is connected.
+pub(crate) fn swarm_id(peer: &PeerId) -> Option<libp2p_identity::PeerId> {
     libp2p_identity::PeerId::from_bytes(peer.as_bytes()).ok()
 }
 

@@ -128,7 +128,7 @@ pub(super) fn encode(message: &Message) -> Option<Bytes> {
 }
 
 /// `None` when the work takes longer.
-pub(super) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
     until(&mut Some(Delay::new(time)), work).await
 }
 

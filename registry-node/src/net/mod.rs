@@ -20,6 +20,8 @@ use registry_core::wire::KAD_PROTOCOL;
 use registry_core::{Action, Input, Message, PeerId};
 
 pub use behaviour::Behaviour;
+pub(crate) use behaviour::swarm_id;
+pub(crate) use frame::within;
 pub use handler::{FromBehaviour, Handler};
 
 use credit::Permit;

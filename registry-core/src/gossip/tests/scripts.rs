@@ -53,6 +53,23 @@ fn a_mesh_forms_at_the_next_heartbeat_and_is_repaired() {
 }
 
 #[test]
+fn topics_are_listed_with_their_subscribers_and_who_of_them_is_in_the_mesh() {
+    let (mut bench, peers) = Bench::joined("b", 7);
+    bench.subscribe("c");
+    bench.receive(peers[0], subscriptions(true, [topic("a")]));
+    bench.run(SECOND);
+    let mesh = bench.mesh("b");
+    let listed = bench.gossip.topics().map(|(name, joined, peers)| (name.clone(), joined, peers.collect()));
+    let listed: Vec<(_, _, Vec<_>)> = listed.collect();
+    let in_mesh = peers.iter().map(|peer| (*peer, mesh.contains(peer))).collect();
+    let all = [(topic("a"), false, vec![(peers[0], false)]), (topic("b"), true, in_mesh), (topic("c"), true, vec![])];
+    assert_eq!(listed, all);
+    bench.unsubscribe("c");
+    bench.receive(peers[0], subscriptions(false, [topic("a")]));
+    assert_eq!(bench.gossip.topics().map(|(name, ..)| name.clone()).collect::<Vec<_>>(), [topic("b")]);
+}
+
+#[test]
 fn a_heartbeat_that_is_due_stays_due_while_inputs_come_first() {
     let (mut bench, _) = Bench::joined("a", 1);
     let due = bench.gossip.next_deadline().unwrap();
