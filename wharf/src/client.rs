@@ -1,6 +1,6 @@
 //! The other end of the control socket.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
@@ -17,9 +17,13 @@ pub(crate) struct Client {
 impl Client {
     /// Fails at once when no daemon listens.
     pub(crate) fn connect(home: &Home) -> Result<Self, CliError> {
-        let stream = UnixStream::connect(home.socket()).map_err(|_| {
-            let message = format!("no wharf is running in {}", home.dir().display());
-            CliError::new(Code::NotRunning, message, "start one with `wharf up`")
+        let socket = home.socket();
+        let stream = UnixStream::connect(&socket).map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                let message = format!("no wharf is running in {}", home.dir().display());
+                CliError::new(Code::NotRunning, message, "start one with `wharf up`")
+            }
+            _ => CliError::io("cannot reach the daemon at", &socket, &error),
         })?;
         Ok(Self { stream })
     }

@@ -124,6 +124,15 @@ fn without_a_daemon_verbs_exit_9_at_once() {
 }
 
 #[test]
+fn a_home_that_cannot_be_reached_is_no_daemon_that_is_not_running() {
+    let files = temp();
+    let file = files.path().join("file");
+    std::fs::write(&file, "not a folder").unwrap();
+    let output = Output::of(wharf(&file).arg("status"));
+    assert_eq!((output.code, &output.last()["error"]), (1, &json!("other")), "{:?}", output.lines);
+}
+
+#[test]
 fn a_verb_exits_9_when_the_daemon_dies() {
     let mut node = Node::start(&[]);
     let mut watch = node.command();
