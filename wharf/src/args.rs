@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use registry_core::wire::KAD_PROTOCOL;
 use serde::{Deserialize, Serialize};
+
+use crate::octets::{Data, Key};
 
 /// A package registry without a server: publish signed packages, search, fetch and follow them.
 #[derive(Parser, Debug)]
@@ -51,6 +54,19 @@ pub(crate) enum Verb {
     },
     /// How this node is.
     Status,
+    /// One operation of the DHT, by hand.
+    #[command(subcommand)]
+    Dht(Dht),
+    /// Pubsub messages and topics, by hand.
+    #[command(subcommand)]
+    Pubsub(Pubsub),
+    /// Measure round trips to a connected peer.
+    Ping(Ping),
+    /// Show what a connected peer told of itself.
+    Identify {
+        /// Its id.
+        peer: String,
+    },
     /// Show the whole job with real nodes and real packages on this machine.
     Demo(Demo),
 }
@@ -76,6 +92,40 @@ pub(crate) struct Up {
     /// What the node's tasks, timers and sockets run on; peers see no difference.
     #[arg(long, value_enum, env = "WHARF_RUNTIME", default_value = "tokio")]
     pub(crate) runtime: Runtime,
+
+    /// The DHT's protocol id; other implementations mostly use /ipfs/kad/1.0.0.
+    #[arg(long, value_name = "ID", env = "WHARF_DHT_PROTOCOL", default_value = KAD_PROTOCOL, value_parser = protocol)]
+    pub(crate) dht_protocol: String,
+
+    /// Accept any value under /NAME/ in the DHT; may be given several times, or with commas.
+    #[arg(long, value_name = "NAME", env = "WHARF_DHT_NAMESPACE", value_delimiter = ',', value_parser = namespace)]
+    pub(crate) dht_namespace: Vec<String>,
+
+    /// What names a pubsub message of topics other than wharf's own; all peers must agree.
+    #[arg(long, value_enum, env = "WHARF_MESSAGE_ID", default_value = "spec")]
+    pub(crate) message_id: MessageId,
+}
+
+/// A kind of message ids on the command line.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum MessageId {
+    /// Author and sequence number, as the specification has it.
+    Spec,
+    /// SHA-256 of topic and data.
+    Content,
+}
+
+fn protocol(text: &str) -> Result<String, &'static str> {
+    if text.starts_with('/') && text.len() > 1 { Ok(text.into()) } else { Err("must start with a slash") }
+}
+
+fn namespace(text: &str) -> Result<String, &'static str> {
+    match text {
+        "wharf" | "pk" | "ipns" => Err("this namespace has rules of its own"),
+        "" => Err("is empty"),
+        text if text.contains('/') => Err("is a name without slashes"),
+        text => Ok(text.into()),
+    }
 }
 
 /// A runtime on the command line.
@@ -245,6 +295,84 @@ pub(crate) struct Watch {
     /// Only packages of this name.
     #[arg(long)]
     pub(crate) name: Option<String>,
+}
+
+/// Keys are 0x and hex digits; or a CID or a peer id, which stand for their multihash; or text.
+#[derive(Subcommand, Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Dht {
+    /// Store a value under a key of a known namespace, here and at the closest servers.
+    Put {
+        /// Such as /NAME/rest.
+        key: Key,
+        /// Text, 0x and hex digits, or - for stdin.
+        value: Data,
+    },
+    /// Find the best valid value of a key.
+    Get {
+        /// Such as /NAME/rest.
+        key: Key,
+    },
+    /// Announce this node as a provider of a key, again and again.
+    Provide {
+        /// A CID, most of the time.
+        key: Key,
+        /// No longer.
+        #[arg(long)]
+        stop: bool,
+    },
+    /// Find providers of a key.
+    Findprovs {
+        /// A CID, most of the time.
+        key: Key,
+        /// End as soon as so many are known.
+        #[arg(long, default_value_t = 20)]
+        count: usize,
+    },
+    /// Find a peer's addresses.
+    Findpeer {
+        /// Its id.
+        peer: String,
+    },
+    /// Find the closest servers to a key, closest first.
+    Closest {
+        /// Any key.
+        key: Key,
+    },
+}
+
+#[derive(Subcommand, Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Pubsub {
+    /// Sign a message and send it.
+    Pub {
+        /// Where.
+        topic: String,
+        /// Text, 0x and hex digits, or - for stdin.
+        data: Data,
+    },
+    /// Print a topic's messages as they come, until interrupted.
+    Sub {
+        /// Which.
+        topic: String,
+    },
+    /// List the topics this node has joined.
+    Ls,
+    /// List connected peers by the topics they subscribe to.
+    Peers {
+        /// Only of this topic.
+        topic: Option<String>,
+    },
+}
+
+#[derive(clap::Args, Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Ping {
+    /// The peer's id.
+    pub(crate) peer: String,
+
+    /// So many round trips, a second apart.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) count: u32,
 }
 
 #[derive(clap::Args, Debug)]

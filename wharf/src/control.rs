@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::args::{self, Search, Watch};
+use crate::args::{self, Dht, Ping, Pubsub, Search, Watch};
 use crate::error::CliError;
 
 /// What a verb asks of the daemon.
@@ -31,6 +31,16 @@ pub(crate) enum Request {
         addr: String,
     },
     Status,
+    Dht {
+        ask: Dht,
+    },
+    Pubsub {
+        ask: Pubsub,
+    },
+    Ping(Ping),
+    Identify {
+        peer: String,
+    },
 }
 
 /// A publish with an absolute path: the daemon's working folder is not the user's.

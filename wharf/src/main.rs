@@ -9,6 +9,7 @@ mod demo;
 mod error;
 mod home;
 mod import;
+mod octets;
 mod render;
 
 use std::process::ExitCode;
@@ -68,6 +69,10 @@ fn run(args: Args) -> Result<(), CliError> {
         Verb::Peers => Request::Peers,
         Verb::Connect { addr } => Request::Connect { addr },
         Verb::Status => Request::Status,
+        Verb::Dht(ask) => Request::Dht { ask },
+        Verb::Pubsub(ask) => Request::Pubsub { ask },
+        Verb::Ping(ping) => Request::Ping(ping),
+        Verb::Identify { peer } => Request::Identify { peer },
     };
     let mut view = render::View::new(&request, json);
     Client::connect(&home)?.call(&request, |line| view.line(line))?;

@@ -1,5 +1,7 @@
 //! Answers for people: text on stdout, progress on stderr when it is a terminal. Under `--json`, lines as they come.
 
+mod by_hand;
+
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ enum Kind {
     Peers,
     Connect,
     Status,
+    ByHand,
 }
 
 impl View {
@@ -39,6 +42,7 @@ impl View {
             Request::Peers => Kind::Peers,
             Request::Connect { .. } => Kind::Connect,
             Request::Status => Kind::Status,
+            Request::Dht { .. } | Request::Pubsub { .. } | Request::Ping(_) | Request::Identify { .. } => Kind::ByHand,
         };
         let bar = match kind {
             Kind::Publish | Kind::Get if !json && std::io::stderr().is_terminal() => {
@@ -64,6 +68,7 @@ impl View {
             Kind::Peers => peers(&line),
             Kind::Connect => print(&format!("connected to {}", text(&line, "peer_id"))),
             Kind::Status => status(&line),
+            Kind::ByHand => by_hand::show(&line),
         }
     }
 

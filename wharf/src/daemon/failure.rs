@@ -2,7 +2,7 @@
 
 use registry_core::CommandError;
 use registry_core::event::{OpError, Refusal};
-use registry_node::{Error, ExportError, PackError, StoreFault};
+use registry_node::{Error, ExportError, PackError, PeerError, StoreFault};
 
 use crate::error::{CliError, Code};
 
@@ -17,8 +17,10 @@ pub(super) fn failure(error: Error) -> CliError {
         Error::Store(fault) => of_store(fault),
         Error::Pack(error) => of_pack(error),
         Error::Export(error) => of_export(error),
+        Error::Peer(error) => of_peer(*error),
         Error::Listen { .. } => (Code::Conflict, "choose another --listen address, or port 0 for a free one"),
-        Error::KadProtocol | Error::System(_) => (Code::Other, "check the system's limits and the configuration"),
+        Error::KadProtocol => (Code::Usage, "a protocol id looks like /ipfs/kad/1.0.0"),
+        Error::System(_) => (Code::Other, "check the system's limits and the configuration"),
     };
     CliError::new(code, error.to_string(), hint)
 }
@@ -61,6 +63,15 @@ fn of_operation(error: &OpError) -> (Code, &'static str) {
         OpError::Signing => (Code::Other, "check the key files in the home"),
         OpError::Unreachable(_) => (Code::NoPeer, "check the address, and that a node listens there"),
         OpError::Cancelled => (Code::Other, "start it again when you want it"),
+    }
+}
+
+fn of_peer(error: PeerError) -> (Code, &'static str) {
+    match error {
+        PeerError::NotConnected => (Code::NoPeer, "`wharf connect ADDR`; `wharf peers` lists who is connected"),
+        PeerError::Silent => (Code::Timeout, "try again; a peer that stays silent is disconnected soon"),
+        PeerError::Unsupported => (Code::Other, "it may be of another kind: see `wharf peers`"),
+        PeerError::Lost => (Code::NoPeer, "see `wharf peers`, and try again"),
     }
 }
 

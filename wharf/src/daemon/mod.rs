@@ -1,7 +1,9 @@
 //! `wharf up`: one node, and the control socket through which the other verbs use it.
 
+mod by_hand;
 mod failure;
 mod import;
+mod topics;
 mod verbs;
 
 use std::os::unix::fs::PermissionsExt;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use multiaddr::Multiaddr;
 use registry_core::{Config, Role};
 use registry_node::Registry;
+use registry_node::net::NetConfig;
 use runtime_smol::Smol;
 use runtime_tokio::Tokio;
 use serde_json::json;
@@ -20,8 +23,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::args::{self, Runtime, Up};
+use crate::args::{self, MessageId, Runtime, Up};
 use crate::control::{Reply, Request};
+use crate::daemon::topics::Topics;
 use crate::error::{CliError, Code};
 use crate::home::Home;
 use crate::render;
@@ -31,6 +35,13 @@ const MAX_REQUEST: u64 = 1 << 20;
 
 /// How long clients get to take their last lines at shutdown.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What all clients share.
+#[derive(Clone)]
+struct Node {
+    registry: Registry,
+    topics: Topics,
+}
 
 /// Runs until interrupted or terminated.
 pub(crate) fn run(home: Home, args: Up, json: bool) -> Result<(), CliError> {
@@ -48,9 +59,12 @@ async fn serve(home: &Home, args: Up, json: bool) -> Result<(), CliError> {
         args::Role::Peer => Role::Peer,
         args::Role::Seed => Role::Seed,
     };
-    let config = Config { network: args.network, ..Config::of(role) };
+    let mut config = Config { network: args.network, ..Config::of(role) };
+    config.kad.open_namespaces = args.dht_namespace;
+    config.gossip.content_ids = args.message_id == MessageId::Content;
     let builder = Registry::builder(home.dir().join("store"), keys)
         .config(config)
+        .net(NetConfig { kad_protocol: args.dht_protocol, ..NetConfig::default() })
         .agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))
         .listen(addrs(&args.listen)?)
         .bootstrap(addrs(&args.bootstrap)?);
@@ -96,12 +110,13 @@ async fn attend_until_stopped(registry: &Registry, listener: &UnixListener) -> R
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| no_system(&error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| no_system(&error))?;
     let mut clients = JoinSet::new();
+    let node = Node { registry: registry.clone(), topics: Topics::default() };
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 // A failed accept (descriptors used up) is the client's loss, not the daemon's.
                 if let Ok((stream, _)) = accepted {
-                    clients.spawn(attend(registry.clone(), stream));
+                    clients.spawn(attend(node.clone(), stream));
                 }
             }
             Some(_) = clients.join_next() => {}
@@ -117,7 +132,7 @@ async fn attend_until_stopped(registry: &Registry, listener: &UnixListener) -> R
 }
 
 /// One client: a request, its lines, its end. A client that hangs up cancels what it asked for.
-async fn attend(registry: Registry, stream: UnixStream) {
+async fn attend(node: Node, stream: UnixStream) {
     let (read, mut write) = stream.into_split();
     let mut reader = BufReader::new(read.take(MAX_REQUEST));
     let mut line = String::new();
@@ -127,7 +142,7 @@ async fn attend(registry: Registry, stream: UnixStream) {
     let mut lines = Lines(&mut write);
     let last = match serde_json::from_str::<Request>(&line) {
         Ok(request) => tokio::select! {
-            outcome = verbs::answer(&registry, request, &mut lines) => match outcome {
+            outcome = verbs::answer(&node, request, &mut lines) => match outcome {
                 Ok(()) => Reply::End,
                 Err(error) => Reply::Error(error),
             },

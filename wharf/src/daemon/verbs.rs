@@ -15,13 +15,14 @@ use serde_json::{Value, json};
 
 use crate::args::{Search, Watch};
 use crate::control::{Publish, Request};
-use crate::daemon::Lines;
 use crate::daemon::failure::failure;
 use crate::daemon::import::{self, new_release};
+use crate::daemon::{Lines, Node, by_hand};
 use crate::error::{CliError, Code};
 
 /// Runs one verb to its end.
-pub(super) async fn answer(registry: &Registry, request: Request, out: &mut Lines<'_>) -> Result<(), CliError> {
+pub(super) async fn answer(node: &Node, request: Request, out: &mut Lines<'_>) -> Result<(), CliError> {
+    let registry = &node.registry;
     match request {
         Request::Publish(publish) => self::publish(registry, *publish, out).await,
         Request::Import { items } => import::import(registry, items, out).await,
@@ -35,6 +36,10 @@ pub(super) async fn answer(registry: &Registry, request: Request, out: &mut Line
             out.line(json!({"event": "connected", "peer_id": peer.to_string()})).await
         }
         Request::Status => status(registry, out).await,
+        Request::Dht { ask } => by_hand::dht(registry, ask, out).await,
+        Request::Pubsub { ask } => by_hand::pubsub(node, ask, out).await,
+        Request::Ping(ping) => by_hand::ping(registry, &ping, out).await,
+        Request::Identify { peer } => by_hand::identify(registry, &peer, out).await,
     }
 }
 

@@ -1,6 +1,8 @@
 //! wharf as a user meets it: processes, sockets, files.
 
+mod by_hand;
 mod cli;
+mod foreign;
 mod garbage;
 mod import;
 mod kill;
