@@ -5,7 +5,9 @@
 //! (time, class, destination, source, per-source counter) and never by insertion, and every random choice is a function of
 //! (seed, domain, node, counter). The digest of a run covers every event key and every action's encoded bytes.
 
+pub mod catch_up;
 pub mod checks;
+mod corpus;
 pub mod crypto;
 pub mod disk;
 pub mod engine;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
+use sim::catch_up::CatchUpScenario;
 use sim::light::LightScenario;
 use sim::{Scenario, Verdict};
 
@@ -30,6 +31,10 @@ enum Command {
     ///
     /// Exits as `run` does.
     Light(Light),
+    /// Let a node that was away catch up with one that holds everything, and count what moves.
+    ///
+    /// Exits as `run` does.
+    CatchUp(CatchUp),
 }
 
 #[derive(Args)]
@@ -99,6 +104,53 @@ struct Light {
     /// Write one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct CatchUp {
+    /// Packages.
+    #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    packages: u32,
+    /// Publishers, to whom packages go in turn.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    publishers: u32,
+    /// Publishers that have released second versions meanwhile.
+    #[arg(long, default_value_t = 10)]
+    changed: u32,
+    /// Second versions of each of them.
+    #[arg(long, default_value_t = 100)]
+    each: u32,
+    /// The node was never there.
+    #[arg(long)]
+    empty: bool,
+    /// Decides every random choice.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl CatchUp {
+    fn scenario(&self) -> CatchUpScenario {
+        CatchUpScenario {
+            packages: self.packages as usize,
+            publishers: self.publishers as usize,
+            updates: (self.changed as usize, self.each as usize),
+            empty: self.empty,
+            seed: self.seed,
+        }
+    }
+
+    /// The whole command, with every value that decides the run.
+    fn replay(&self) -> String {
+        let Self { packages, publishers, changed, each, empty, seed, json: _ } = self;
+        let empty = if *empty { " --empty" } else { "" };
+        format!(
+            "cargo run --release -p sim -- catch-up --packages {packages} --publishers {publishers} --changed {changed} \
+             --each {each}{empty} --seed {seed}"
+        )
+    }
 }
 
 impl Light {
@@ -174,6 +226,11 @@ fn main() -> ExitCode {
             let command = announce(run.replay(), run.json);
             let report = sim::run(&run.scenario(), command);
             tell(&report, report.verdict, run.json)
+        }
+        Command::CatchUp(catch_up) => {
+            let command = announce(catch_up.replay(), catch_up.json);
+            let report = sim::catch_up::run(&catch_up.scenario(), command);
+            tell(&report, report.verdict, catch_up.json)
         }
         Command::Light(light) => {
             let command = announce(light.replay(), light.json);

@@ -1,6 +1,5 @@
 //! Light nodes in a network of others, some of which lie: what do their searches find of what is true?
 
-mod corpus;
 mod liars;
 
 use std::cell::Cell;
@@ -16,14 +15,16 @@ use registry_core::search::{Query, SearchPage};
 use serde::Serialize;
 
 use crate::checks::Check;
+use crate::corpus::{Corpus, Plan};
 use crate::engine::{NodeIx, Planted, Step, Traffic, World};
 use crate::mix::stream;
 use crate::report::{Verdict, cpu_seconds, peak_rss_bytes, quantile};
 use crate::scenario::{SECOND, Scenario};
-use corpus::Corpus;
 use liars::Lie;
 pub use liars::Told;
 
+/// Packages of each publisher, about; a fifth of them have a second version.
+const PER_PUBLISHER: usize = 50;
 /// Results of a search that count.
 const TOP: usize = 10;
 /// Seconds over which the nodes join, and until they know each other.
@@ -102,7 +103,14 @@ pub struct LightReport {
 /// # Errors
 /// When the file with packages cannot be read.
 pub fn run(scenario: &LightScenario, command: String) -> std::io::Result<LightReport> {
-    let corpus = Corpus::new(scenario.seed, scenario.file.as_deref(), scenario.packages)?;
+    let publishers = scenario.packages.div_ceil(PER_PUBLISHER).max(2);
+    let corpus = Corpus::new(&Plan {
+        seed: scenario.seed,
+        file: scenario.file.as_deref(),
+        packages: scenario.packages,
+        publishers,
+        updates: (publishers, PER_PUBLISHER / 5),
+    })?;
     let mut driver = Driver::new(scenario, &corpus);
     driver.run();
     Ok(driver.report(command))

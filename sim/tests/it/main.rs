@@ -1,6 +1,7 @@
 //! Runs of small worlds, as tests.
 
 mod batches;
+mod catch_up;
 mod determinism;
 mod golden;
 mod light;

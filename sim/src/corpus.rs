@@ -19,10 +19,6 @@ use crate::crypto::KeyPair;
 use crate::engine::{EPOCH, publisher};
 use crate::mix::{node_seed, stream};
 
-/// Statements each publisher has, about.
-const PER_PUBLISHER: usize = 50;
-/// Every so manyth package has a second version.
-const UPDATED: usize = 5;
 /// No statement is longer.
 const MAX_ENVELOPE: usize = 20 * 1024;
 
@@ -37,13 +33,27 @@ struct Described {
     depends: Vec<String>,
 }
 
+/// What a catalogue is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) seed: u64,
+    /// One JSON object per line, of which `name`, `version`, `summary`, `description`, `tags` and `depends` are read;
+    /// otherwise packages are made up.
+    pub(crate) file: Option<&'a Path>,
+    pub(crate) packages: usize,
+    /// Packages go to publishers in turn.
+    pub(crate) publishers: usize,
+    /// So many publishers release second versions, of so many packages each.
+    pub(crate) updates: (usize, usize),
+}
+
 /// A catalogue, and what is true of it.
 #[derive(Debug)]
-pub(super) struct Corpus {
+pub(crate) struct Corpus {
     /// Every row of a node that holds all of it.
-    pub(super) rows: Vec<Write>,
+    pub(crate) rows: Vec<Write>,
     /// Every row of a node that has missed the second versions.
-    pub(super) stale: Vec<Write>,
+    pub(crate) stale: Vec<Write>,
     /// The current release of each package.
     current: BTreeMap<(PublisherId, Name), Arc<ReleaseInfo>>,
     by_place: BTreeMap<(PublisherId, u64), Arc<ReleaseInfo>>,
@@ -51,17 +61,16 @@ pub(super) struct Corpus {
 }
 
 impl Corpus {
-    /// From a file with one JSON object per line, of which `name`, `version`, `summary`, `description`, `tags` and `depends`
-    /// are read; without a file, of `count` made-up packages.
+    /// Signs everything.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub(super) fn new(seed: u64, file: Option<&Path>, count: usize) -> std::io::Result<Self> {
+    pub(crate) fn new(plan: &Plan<'_>) -> std::io::Result<Self> {
+        let Plan { seed, file, packages, publishers, updates } = *plan;
         let described = match file {
-            Some(file) => read(&std::fs::read_to_string(file)?, count),
-            None => invent(seed, count),
+            Some(file) => read(&std::fs::read_to_string(file)?, packages),
+            None => invent(seed, packages),
         };
-        let publishers = described.len().div_ceil(PER_PUBLISHER).max(2);
         let mut authors: Vec<_> = (0..publishers).map(|ix| Author::new(seed, ix as u32)).collect();
         let of: BTreeMap<_, _> = (0..)
             .zip(&described)
@@ -72,9 +81,9 @@ impl Corpus {
             author.publish(own.map(|one| one.release(&one.version, &of)).collect());
         }
         let stale = authors.iter().flat_map(Author::rows).collect();
-        for (ix, author) in authors.iter_mut().enumerate() {
-            let own = described.iter().enumerate().skip(ix).step_by(publishers).filter(|(ix, _)| ix % UPDATED == 0);
-            author.publish(own.map(|(_, one)| one.release(&format!("{}.1", one.version), &of)).collect());
+        for (ix, author) in authors.iter_mut().enumerate().take(updates.0) {
+            let own = described.iter().skip(ix).step_by(publishers).take(updates.1);
+            author.publish(own.map(|one| one.release(&format!("{}.1", one.version), &of)).collect());
         }
         let rows: Vec<_> = authors.iter().flat_map(Author::rows).collect();
         Ok(Self::of(rows, stale))
@@ -107,24 +116,29 @@ impl Corpus {
     }
 
     /// Packages.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.current.len()
     }
 
+    /// Statements.
+    pub(crate) fn statements(&self) -> usize {
+        self.by_place.len()
+    }
+
     /// What somebody finds who knows everything.
-    pub(super) fn page(&self, query: &Query) -> SearchPage {
+    pub(crate) fn page(&self, query: &Query) -> SearchPage {
         let read = |publisher, position| self.by_place.get(&(publisher, position)).cloned();
         self.index.page(query, read).expect("made of words")
     }
 
     /// Is this the current release of a package, to the last byte?
-    pub(super) fn holds(&self, info: &ReleaseInfo) -> bool {
+    pub(crate) fn holds(&self, info: &ReleaseInfo) -> bool {
         let key = (info.release.publisher, info.release.meta.name.clone());
         self.current.get(&key).is_some_and(|true_info| **true_info == *info)
     }
 
     /// A search that somebody may make: the name of a package, or two words of its summary.
-    pub(super) fn query(&self, rng: &mut Rng, limit: usize) -> Query {
+    pub(crate) fn query(&self, rng: &mut Rng, limit: usize) -> Query {
         let chosen = self.current.values().nth(rng.index(self.current.len())).expect("there are packages");
         let meta = &chosen.release.meta;
         let words: Vec<_> = meta.summary.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 3).collect();
