@@ -8,7 +8,7 @@ use crate::exchange::fetch::Standing;
 use crate::exchange::rank;
 use crate::exchange::window::Link;
 use crate::id::{BlockId, PeerId, PeerIx};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use crate::wire::bitswap::WantKind;
 
 /// Bytes of blocks asked for, being judged or being stored, over all fetches. So much is on its way on a link of
@@ -148,8 +148,7 @@ impl Client {
     pub(super) fn arm(&mut self, cx: &Cx<'_>, peer: PeerIx) {
         let link = self.links.get(&peer);
         // Patience shrinks with what is asked for, and may have run out by that.
-        let soonest = cx.now + Duration::from_micros(1);
-        let answer = link.and_then(|link| link.deadline(&cx.config.exchange)).map(|at| at.max(soonest));
+        let answer = link.and_then(|link| link.deadline(&cx.config.exchange)).map(|at| at.max(soonest(cx)));
         let rested = link.and_then(Link::rest_ends).filter(|at| *at > cx.now);
         for (due, at) in [(Due::Answer(peer), answer), (Due::Rested(peer), rested)] {
             match at {
@@ -234,6 +233,11 @@ impl Client {
         }
         self.arm(cx, peer);
     }
+}
+
+/// Not now: what a timeout of the node leads to must not be due at the same instant again.
+pub(super) fn soonest(cx: &Cx<'_>) -> Instant {
+    cx.now + Duration::from_micros(1)
 }
 
 /// Earlier blocks first: content is usable from its beginning.

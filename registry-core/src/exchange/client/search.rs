@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::assign::soonest;
 use super::{Client, Due};
 use crate::cx::Cx;
 use crate::event::OpError;
@@ -68,7 +69,7 @@ impl Client {
                 cx.peers.release(peer);
             }
             if alone && fetch.missing && !fetch.finishing {
-                let soon = fetch.searched.map_or(cx.now, |at| at + SOON).max(cx.now);
+                let soon = fetch.searched.map_or(cx.now, |at| at + SOON).max(soonest(cx));
                 let planned = self.deadlines.get(Due::Search(root));
                 self.deadlines.set(Due::Search(root), planned.map_or(soon, |at| at.min(soon)));
             }

@@ -220,6 +220,21 @@ fn whoever_disconnects_is_replaced_at_once() {
 }
 
 #[test]
+fn a_search_after_the_last_provider_is_lost_is_not_due_in_the_same_call() {
+    let mut script = Script::new(1);
+    let (_, _, from) = script.start(&[0]);
+    let planned = script.exchange.next_deadline().expect("a search or an answer is due");
+    script.world.advance(Duration::from_secs(1));
+    let now = script.world.now;
+    assert!(planned > now);
+    let peer = script.peers[from];
+    script.world.disconnect(peer);
+    // As when the node trims the connection in the very call that makes time pass.
+    script.exchange.handle_peer_down(&mut script.world.cx(), peer);
+    assert!(script.exchange.next_deadline().is_some_and(|at| at > now && at < planned));
+}
+
+#[test]
 fn whoever_is_late_is_backed_up_and_then_cancelled() {
     let mut script = Script::new(2);
     let (root, block, from) = script.start(&[0, 1]);
