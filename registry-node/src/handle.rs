@@ -12,7 +12,8 @@ use futures::future::Shared;
 use futures::{FutureExt, SinkExt, StreamExt};
 use libp2p_identify::Info;
 use multiaddr::Multiaddr;
-use registry_core::catalog::{Content, Dependency, Name, NewRelease, PackageSpec, ReleaseInfo, Version};
+use registry_core::catalog::packages::Listing;
+use registry_core::catalog::{Amendment, Content, Dependency, Name, NewRelease, PackageSpec, ReleaseInfo, Version};
 use registry_core::command::{DhtCommand, PubsubCommand};
 use registry_core::event::{BatchOutcome, DhtResult, Stage};
 use registry_core::id::TopicName;
@@ -257,6 +258,28 @@ impl Registry {
         self.start(Command::PublishBatch(releases), take).await?.await
     }
 
+    /// Says something of an own package or version later: yanks it, deprecates it, or takes that back. Gives the release
+    /// concerned; of a whole package, its highest. With nobody told, it was so already.
+    ///
+    /// # Errors
+    /// [`Error::Command`] for a statement that is not acceptable; the operation ends in [`Error::Op`] when there is no such
+    /// release.
+    pub async fn amend(&self, amendment: Amendment) -> Result<Operation<Published>, Error> {
+        let take = |event| match event {
+            Event::Published { release, acks, sent, .. } => Some(Published { release, acks, sent }),
+            _ => None,
+        };
+        self.start(Command::Amend(amendment), take).await
+    }
+
+    /// Keeps a publisher's statements however full the catalogue is, also after a restart; or no longer.
+    ///
+    /// # Errors
+    /// [`Error::Command`] when too many are followed.
+    pub async fn follow(&self, publisher: PublisherId, on: bool) -> Result<(), Error> {
+        self.command(Command::Follow { publisher, on }).await
+    }
+
     /// Finds the release a specification names, asking the network when it is not known here.
     ///
     /// # Errors
@@ -329,6 +352,23 @@ impl Registry {
     /// [`Error::NotRunning`].
     pub async fn info(&self, spec: PackageSpec) -> Result<Vec<Arc<ReleaseInfo>>, Error> {
         self.look(move |node| node.info(&spec)).await
+    }
+
+    /// Some of a publisher's packages that are known here, in the order of their names, and after which to go on. Asks
+    /// nobody.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`].
+    pub async fn list(&self, publisher: PublisherId, after: Option<Name>) -> Result<Listing, Error> {
+        self.look(move |node| node.list(publisher, after.as_ref())).await
+    }
+
+    /// Has this publisher contradicted itself, as far as is known here?
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`].
+    pub async fn is_forked(&self, publisher: PublisherId) -> Result<bool, Error> {
+        self.look(move |node| node.is_forked(publisher)).await
     }
 
     /// Connected peers, in ascending order of id.

@@ -34,6 +34,25 @@ pub(crate) enum Verb {
     Publish(Publish),
     /// Publish the metadata of other registries, a release for each row.
     Import(Import),
+    /// Let a version no longer be picked; whoever names it exactly still gets it.
+    Yank(Yank),
+    /// Mark a package or a version as one that should no longer be used.
+    Deprecate(Deprecate),
+    /// A publisher's packages (without one, your own), or a package's versions.
+    Ls {
+        /// A publisher's id, or `[PUBLISHER/]NAME`
+        what: Option<String>,
+    },
+    /// Keep a publisher's packages here however full the catalogue is.
+    Follow {
+        /// Its id.
+        publisher: String,
+    },
+    /// No longer keep a publisher's packages before those of others.
+    Unfollow {
+        /// Its id.
+        publisher: String,
+    },
     /// Find packages by words.
     Search(Search),
     /// What is known of a package: all its versions, or one.
@@ -274,6 +293,38 @@ pub(crate) struct Search {
     /// Show what each word in each field gave to the score.
     #[arg(long)]
     pub(crate) explain: bool,
+}
+
+#[derive(clap::Args, Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Yank {
+    /// `NAME@VERSION`
+    pub(crate) spec: String,
+
+    /// Why, in one line.
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+
+    /// Let it be picked again.
+    #[arg(long, conflicts_with = "reason")]
+    pub(crate) undo: bool,
+}
+
+#[derive(clap::Args, Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Deprecate {
+    /// `NAME[@VERSION]`; without a version the package, also its later versions.
+    pub(crate) spec: String,
+
+    /// What users should know, in one line.
+    #[arg(long, required_unless_present = "undo")]
+    pub(crate) message: Option<String>,
+
+    /// What to use instead: `[PUBLISHER/]NAME`
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) replacement: Option<String>,
+
+    /// Take it back.
+    #[arg(long, conflicts_with_all = ["message", "replacement"])]
+    pub(crate) undo: bool,
 }
 
 #[derive(clap::Args, Debug)]

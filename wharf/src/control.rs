@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::args::{self, Dht, Ping, Pubsub, Search, Watch};
+use crate::args::{self, Deprecate, Dht, Ping, Pubsub, Search, Watch, Yank};
 use crate::error::CliError;
 
 /// What a verb asks of the daemon.
@@ -16,6 +16,15 @@ pub(crate) enum Request {
     /// Answered by one line with the [`Outcome`] of each item.
     Import {
         items: Vec<Item>,
+    },
+    Yank(Yank),
+    Deprecate(Deprecate),
+    Ls {
+        what: Option<String>,
+    },
+    Follow {
+        publisher: String,
+        on: bool,
     },
     Search(Search),
     Info {

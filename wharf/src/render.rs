@@ -20,6 +20,9 @@ pub(crate) struct View {
 
 enum Kind {
     Publish,
+    Amend,
+    Ls,
+    Follow,
     Search { explain: bool },
     Info,
     Get,
@@ -35,6 +38,9 @@ impl View {
         let kind = match request {
             Request::Publish(_) => Kind::Publish,
             Request::Import { .. } => unreachable!("an import shows itself"),
+            Request::Yank(_) | Request::Deprecate(_) => Kind::Amend,
+            Request::Ls { .. } => Kind::Ls,
+            Request::Follow { .. } => Kind::Follow,
             Request::Search(search) => Kind::Search { explain: search.explain },
             Request::Info { .. } => Kind::Info,
             Request::Get { .. } => Kind::Get,
@@ -61,6 +67,9 @@ impl View {
         }
         match self.kind {
             Kind::Publish => self.publish(&line),
+            Kind::Amend => amend(&line),
+            Kind::Ls => ls(&line),
+            Kind::Follow => print(&format!("{} {}", text(&line, "event"), text(&line, "publisher"))),
             Kind::Search { explain } => search(&line, explain),
             Kind::Info => info(&line),
             Kind::Get => self.get(&line),
@@ -95,6 +104,7 @@ impl View {
     fn get(&self, line: &Value) {
         match text(line, "event") {
             "fetched" => self.bar.suspend(|| {
+                warn_of_status(line);
                 print(&format!("{} -> {}", spec(line), text(line, "out")));
                 for provider in list(line, "providers") {
                     print(&format!("  {:>12} bytes from {}", provider["bytes"], text(provider, "peer_id")));
@@ -139,7 +149,8 @@ fn search(line: &Value, explain: bool) {
     let results = list(line, "results");
     for hit in results {
         let points = hit["score"].as_f64().unwrap_or(0.0);
-        print(&format!("{:8.3}  {}@{}", points, text(hit, "name"), text(hit, "version")));
+        let mark = hit["deprecated"].as_str().map(|message| format!("  deprecated: {message}")).unwrap_or_default();
+        print(&format!("{:8.3}  {}@{}{mark}", points, text(hit, "name"), text(hit, "version")));
         if !text(hit, "summary").is_empty() {
             print(&format!("          {}", text(hit, "summary")));
         }
@@ -157,9 +168,67 @@ fn search(line: &Value, explain: bool) {
     }
 }
 
+fn amend(line: &Value) {
+    if text(line, "event") == "progress" {
+        return;
+    }
+    print(&format!("{} {}", text(line, "event"), spec(line)));
+    let (acks, sent) = (&line["acks"], &line["sent"]);
+    if (acks, sent) == (&json!(0), &json!(0)) {
+        print("  nobody was told: it was so already, or this node is alone");
+    } else {
+        print(&format!("  head record kept by {acks} DHT nodes, announced to {sent} peers"));
+    }
+}
+
+fn ls(line: &Value) {
+    for package in list(line, "packages") {
+        let marks = [("yanked", &package["yanked"]), ("deprecated", &package["deprecated"])];
+        let marks: String =
+            marks.iter().filter(|(_, on)| **on == json!(true)).map(|(mark, _)| format!("  {mark}")).collect();
+        let (name, version) = (text(package, "name"), text(package, "version"));
+        print(&format!("{name:<32} {version:<20} {} versions{marks}", package["versions"]));
+    }
+    for release in list(line, "releases") {
+        let marks: String = ["yanked", "deprecated"]
+            .into_iter()
+            .filter_map(|mark| release[mark].as_str().map(|why| format!("  {mark} {why}")))
+            .collect();
+        print(&format!("{}{marks}", spec(release)));
+    }
+    warn_of_fork(line);
+}
+
+fn warn_of_fork(line: &Value) {
+    if line["forked"] == json!(true) {
+        eprintln!("warning: this publisher has signed what cannot both be; nothing new of it is taken");
+    }
+}
+
+/// What the publisher has said of a release that is fetched all the same.
+fn warn_of_status(release: &Value) {
+    if let Some(reason) = release["yanked"].as_str() {
+        eprintln!(
+            "warning: {} is yanked: {}",
+            spec(release),
+            if reason.is_empty() { "no reason given" } else { reason }
+        );
+    }
+    if let Some(message) = release["deprecated"].as_str() {
+        let replacement = release["replacement"].as_str().map(|spec| format!(" (instead: {spec})")).unwrap_or_default();
+        eprintln!("warning: {} is deprecated: {message}{replacement}", spec(release));
+    }
+}
+
 fn info(line: &Value) {
+    warn_of_fork(line);
     for release in list(line, "releases") {
         print(&spec(release));
+        for field in ["yanked", "deprecated", "replacement"] {
+            if let Some(said) = release[field].as_str() {
+                print(&format!("  {field:<12}{said}"));
+            }
+        }
         for field in ["summary", "description", "category", "licence", "root"] {
             if !text(release, field).is_empty() {
                 print(&format!("  {field:<12}{}", text(release, field)));

@@ -28,7 +28,7 @@ pub mod head;
 pub mod inception;
 mod log;
 pub(crate) mod merkle;
-mod packages;
+pub mod packages;
 pub(crate) mod proven;
 mod publish;
 mod quotas;
@@ -53,7 +53,7 @@ use bytes::Bytes;
 use crate::action::Table;
 use crate::catalog::admit::{Commit, MAX_RUN, Submission};
 use crate::catalog::log::{Conflict, Entry, Kept, Log, Run};
-use crate::catalog::packages::Packages;
+use crate::catalog::packages::{Listing, Packages};
 use crate::catalog::publish::Own;
 use crate::catalog::quotas::{Quotas, Standing};
 use crate::catalog::record::HeadRecord;
@@ -237,6 +237,11 @@ impl Catalog {
             }
             (None, _) => Vec::new(),
         }
+    }
+
+    /// Some of a publisher's packages, in the order of their names, from the one after `after` on.
+    pub(crate) fn list(&self, publisher: PublisherId, after: Option<&Name>) -> Listing {
+        self.packages.list(publisher, after)
     }
 
     /// Has the publisher contradicted itself?

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use crate::catalog::amendment::{Amendment, Change};
 use crate::catalog::release::{Name, NewRelease, UpdateKind};
@@ -15,7 +16,7 @@ use crate::id::{Digest, PublisherId};
 pub(crate) struct Packages {
     count: usize,
     /// Of each package, in ascending order of version.
-    releases: BTreeMap<(Name, PublisherId), Vec<Listed>>,
+    releases: BTreeMap<(Name, PublisherId), Vec<Place>>,
     /// By the position of a release, that of the statement which yanked it. Few are.
     yanked: BTreeMap<(PublisherId, u64), u64>,
     /// The same of deprecations.
@@ -24,9 +25,36 @@ pub(crate) struct Packages {
     abandoned: BTreeMap<(Name, PublisherId), u64>,
 }
 
+/// Packages looked at for one page of a list: bounds the work of one call.
+const MAX_LOOKED_AT: usize = 4096;
+
+/// A part of a list of packages.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Listing {
+    /// In the order of their names.
+    pub packages: Vec<Listed>,
+    /// There may be more after this name.
+    pub next: Option<Name>,
+}
+
+/// A package in a list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// Its name.
+    pub name: Name,
+    /// What is picked when no version is named; when all are yanked, the highest.
+    pub version: Version,
+    /// How many there are.
+    pub versions: u64,
+    /// All are yanked.
+    pub yanked: bool,
+    /// That version, or the whole package.
+    pub deprecated: bool,
+}
+
 /// A release, without what its statement says of it.
 #[derive(PartialEq, Eq, Debug)]
-pub(crate) struct Listed {
+pub(crate) struct Place {
     pub(crate) version: Version,
     /// In the publisher's log.
     pub(crate) position: u64,
@@ -55,7 +83,7 @@ impl Packages {
         let kind = if versions.is_empty() { UpdateKind::NewPackage } else { UpdateKind::NewVersion };
         let new = (&meta.version, position);
         let at = versions.partition_point(|other| version::cmp_released((&other.version, other.position), new).is_lt());
-        versions.insert(at, Listed { version: meta.version.clone(), position });
+        versions.insert(at, Place { version: meta.version.clone(), position });
         self.count += 1;
         kind
     }
@@ -116,6 +144,34 @@ impl Packages {
         }
     }
 
+    /// See [`Listing`].
+    pub(crate) fn list(&self, publisher: PublisherId, after: Option<&Name>) -> Listing {
+        let after = after.map(|name| (name.clone(), PublisherId(Digest([0xff; 32]))));
+        let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut looked_at = self.releases.range((from, Bound::Unbounded)).map(|((name, owner), _)| (name, *owner));
+        let (mut packages, mut last) = (Vec::new(), None);
+        for (name, owner) in looked_at.by_ref().take(MAX_LOOKED_AT) {
+            packages.extend((owner == publisher).then(|| self.summary(publisher, name)).flatten());
+            last = Some((name, owner));
+        }
+        let Some((name, owner)) = last.filter(|_| looked_at.next().is_some()) else {
+            return Listing { packages, next: None };
+        };
+        // The page may have ended among several owners of one name.
+        packages.extend((owner < publisher).then(|| self.summary(publisher, name)).flatten());
+        Listing { packages, next: Some(name.clone()) }
+    }
+
+    fn summary(&self, publisher: PublisherId, name: &Name) -> Option<Listed> {
+        let versions = self.versions(publisher, name);
+        let current = self.current(publisher, name);
+        let yanked = current.is_err();
+        let shown = current.ok().or(versions.last())?;
+        let deprecated = self.marks(publisher, name, shown.position).deprecated.is_some();
+        let (name, version) = (name.clone(), shown.version.clone());
+        Some(Listed { name, version, versions: versions.len() as u64, yanked, deprecated })
+    }
+
     /// A publisher's package is no longer known.
     pub(crate) fn forget(&mut self, publisher: PublisherId, name: &Name) {
         let package = (name.clone(), publisher);
@@ -133,11 +189,11 @@ impl Packages {
     }
 
     /// In ascending order of version.
-    pub(crate) fn versions(&self, publisher: PublisherId, name: &Name) -> &[Listed] {
+    pub(crate) fn versions(&self, publisher: PublisherId, name: &Name) -> &[Place] {
         self.releases.get(&(name.clone(), publisher)).map_or(&[], Vec::as_slice)
     }
 
-    pub(crate) fn find(&self, publisher: PublisherId, name: &Name, version: &str) -> Option<&Listed> {
+    pub(crate) fn find(&self, publisher: PublisherId, name: &Name, version: &str) -> Option<&Place> {
         self.versions(publisher, name).iter().find(|listed| *listed.version.text == *version)
     }
 
@@ -147,18 +203,18 @@ impl Packages {
     }
 
     /// Publisher and position; see [`PackageSpec`].
-    pub(crate) fn resolve(&self, spec: &PackageSpec) -> Result<(PublisherId, &Listed), Unresolved> {
+    pub(crate) fn resolve(&self, spec: &PackageSpec) -> Result<(PublisherId, &Place), Unresolved> {
         let publisher = spec.publisher.map_or_else(|| self.only_publisher(&spec.name), Ok)?;
         Ok((publisher, self.pick(publisher, &spec.name, spec.version.as_deref())?))
     }
 
     /// What is picked when no version is named.
-    pub(crate) fn current(&self, publisher: PublisherId, name: &Name) -> Result<&Listed, Unresolved> {
+    pub(crate) fn current(&self, publisher: PublisherId, name: &Name) -> Result<&Place, Unresolved> {
         self.pick(publisher, name, None)
     }
 
-    fn pick(&self, publisher: PublisherId, name: &Name, version: Option<&str>) -> Result<&Listed, Unresolved> {
-        let is_yanked = |listed: &Listed| self.yanked.contains_key(&(publisher, listed.position));
+    fn pick(&self, publisher: PublisherId, name: &Name, version: Option<&str>) -> Result<&Place, Unresolved> {
+        let is_yanked = |listed: &Place| self.yanked.contains_key(&(publisher, listed.position));
         version::pick(self.versions(publisher, name), version, |listed| &listed.version, is_yanked)
     }
 

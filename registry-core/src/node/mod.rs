@@ -45,7 +45,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::action::{Action, Table};
-use crate::catalog::{Catalog, PackageSpec, Release, ReleaseInfo, UpdateKind};
+use crate::catalog::packages::Listing;
+use crate::catalog::{Catalog, Name, PackageSpec, Release, ReleaseInfo, UpdateKind};
 use crate::config::Config;
 use crate::cx::{Cx, LocalPeer, Outbox};
 use crate::event::Event;
@@ -280,6 +281,16 @@ impl Node {
     /// What the catalogue here knows of a package: all its versions, highest first, or the one that is named. Asks nobody.
     pub fn info(&self, spec: &PackageSpec) -> Vec<Arc<ReleaseInfo>> {
         self.catalog.describe(spec)
+    }
+
+    /// Some of a publisher's packages, in the order of their names, from the one after `after` on. Asks nobody.
+    pub fn list(&self, publisher: PublisherId, after: Option<&Name>) -> Listing {
+        self.catalog.list(publisher, after)
+    }
+
+    /// Is it known that this publisher has contradicted itself?
+    pub fn is_forked(&self, publisher: PublisherId) -> bool {
+        self.catalog.is_forked(publisher)
     }
 
     fn advance(&mut self, now: Instant) {

@@ -1,5 +1,6 @@
 //! `wharf up`: one node, and the control socket through which the other verbs use it.
 
+mod amend;
 mod by_hand;
 mod failure;
 mod import;

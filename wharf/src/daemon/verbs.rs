@@ -4,7 +4,7 @@ use std::path::Path;
 
 use futures::StreamExt;
 use multiaddr::{Multiaddr, Protocol};
-use registry_core::catalog::{Content, NewRelease, PackageSpec, ReleaseInfo, UpdateKind};
+use registry_core::catalog::{Content, Dependency, Deprecation, NewRelease, PackageSpec, ReleaseInfo, UpdateKind};
 use registry_core::event::{Event, Stage};
 use registry_core::input::Side;
 use registry_core::peers::PeerView;
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Search, Watch};
 use crate::control::{Publish, Request};
+use crate::daemon::amend;
 use crate::daemon::failure::failure;
 use crate::daemon::import::{self, new_release};
 use crate::daemon::{Lines, Node, by_hand};
@@ -27,6 +28,10 @@ pub(super) async fn answer(node: &Node, request: Request, out: &mut Lines<'_>) -
         Request::Publish(publish) => self::publish(registry, *publish, out).await,
         Request::Import { items } => import::import(registry, items, out).await,
         Request::Search(search) => self::search(registry, search, out).await,
+        Request::Yank(yank) => amend::yank(registry, yank, out).await,
+        Request::Deprecate(deprecate) => amend::deprecate(registry, deprecate, out).await,
+        Request::Ls { what } => amend::list(registry, what, out).await,
+        Request::Follow { publisher, on } => amend::follow(registry, &publisher, on, out).await,
         Request::Info { spec } => info(registry, &spec, out).await,
         Request::Get { spec, out: folder } => get(registry, &spec, &folder, out).await,
         Request::Watch(watch) => self::watch(registry, watch, out).await,
@@ -89,8 +94,9 @@ async fn info(registry: &Registry, spec: &str, out: &mut Lines<'_>) -> Result<()
     if releases.is_empty() {
         releases = vec![registry.resolve(spec).await.map_err(failure)?];
     }
+    let forked = registry.is_forked(releases[0].release.publisher).await.map_err(failure)?;
     let releases: Vec<_> = releases.iter().map(|one| describe(one)).collect();
-    out.line(json!({"releases": releases})).await
+    out.line(json!({"forked": forked, "releases": releases})).await
 }
 
 async fn get(registry: &Registry, spec: &str, folder: &Path, out: &mut Lines<'_>) -> Result<(), CliError> {
@@ -182,7 +188,7 @@ async fn status(registry: &Registry, out: &mut Lines<'_>) -> Result<(), CliError
 }
 
 /// A release as every verb shows it.
-fn describe(info: &ReleaseInfo) -> Value {
+pub(super) fn describe(info: &ReleaseInfo) -> Value {
     let meta = &info.release.meta;
     let mut line = json!({
         "publisher": info.release.publisher.to_string(),
@@ -207,10 +213,20 @@ fn describe(info: &ReleaseInfo) -> Value {
         }
         Content::Unknown => {}
     }
+    if let Some(reason) = &info.status.yanked {
+        line["yanked"] = json!(reason);
+    }
+    if let Some(Deprecation { message, replacement }) = &info.status.deprecated {
+        line["deprecated"] = json!(message);
+        if let Some(Dependency { publisher, name, .. }) = replacement {
+            let publisher = publisher.unwrap_or(info.release.publisher);
+            line["replacement"] = json!(format!("{publisher}/{name}"));
+        }
+    }
     line
 }
 
-fn progress(stage: Stage) -> Value {
+pub(super) fn progress(stage: Stage) -> Value {
     let mut line = json!({"event": "progress", "stage": stage_name(stage)});
     if let Stage::Fetching { bytes, total, providers } = stage {
         line["bytes"] = json!(bytes);
@@ -254,12 +270,12 @@ pub(super) fn parse_addr(text: &str) -> Result<Multiaddr, CliError> {
     if has_tcp { Ok(addr) } else { Err(CliError::new(Code::Usage, format!("address {text}: no TCP port"), hint)) }
 }
 
-fn parse_spec(text: &str) -> Result<PackageSpec, CliError> {
+pub(super) fn parse_spec(text: &str) -> Result<PackageSpec, CliError> {
     let hint = "a package is named [PUBLISHER/]NAME[@VERSION or range]";
     PackageSpec::parse(text).map_err(|error| CliError::new(Code::Usage, error.0, hint))
 }
 
-fn parse_publisher(text: &str) -> Result<PublisherId, CliError> {
+pub(super) fn parse_publisher(text: &str) -> Result<PublisherId, CliError> {
     let hint = "a publisher's id is the long word that `publish` and `search` print";
     PublisherId::parse(text).ok_or_else(|| CliError::new(Code::Usage, format!("publisher {text}: not an id"), hint))
 }

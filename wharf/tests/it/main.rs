@@ -1,5 +1,6 @@
 //! wharf as a user meets it: processes, sockets, files.
 
+mod amend;
 mod by_hand;
 mod cli;
 mod foreign;

@@ -179,6 +179,31 @@ fn nobody_amends_another_s_package() {
     assert_eq!(host.fetch_with(log.record(), 2, [forged].into()).0, Verdict::Reject);
 }
 
+#[test]
+fn a_list_goes_through_all_packages_of_one_publisher() {
+    let mut log = Author::unsigned(2);
+    for i in 0..10 {
+        log.append(&format!("p{i}"), "1.0.0");
+    }
+    log.append("p3", "2.0.0").append("p3", "3.0.0-rc.1");
+    log.say(amendment("p3", Some("2.0.0"), Change::Yank { reason: String::new() }));
+    log.say(amendment("p4", Some("1.0.0"), Change::Yank { reason: String::new() }));
+    let mut other = Author::unsigned(3);
+    other.append("p3", "7.0.0").append("q", "1.0.0");
+    let mut host = Host { trusting: true, ..Host::new(1) };
+    host.fetch(&log, 0, log.statements.len());
+    host.fetch(&other, 0, 2);
+    let all = host.catalog.list(log.id(), None);
+    assert_eq!((all.packages.len(), all.next), (10, None));
+    let of = |n: usize| {
+        let listed = &all.packages[n];
+        (listed.name.as_str(), &*listed.version.text, listed.versions, listed.yanked)
+    };
+    assert_eq!((of(3), of(4)), (("p3", "1.0.0", 3, false), ("p4", "1.0.0", 1, true)));
+    let rest = host.catalog.list(log.id(), Some(&Name::new("p3").unwrap()));
+    assert_eq!(rest.packages, all.packages[4..]);
+}
+
 /// A word on one of two versions, or on both.
 fn word() -> impl Strategy<Value = Says> {
     let version = prop_oneof![Just("1.0.0"), Just("1.1.0")];
