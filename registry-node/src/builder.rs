@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::channel::{mpsc, oneshot};
-use futures::future::{Either, select};
+use futures::future::{BoxFuture, Either, select};
 use futures::{FutureExt, StreamExt};
 use libp2p_core::transport::ListenerId;
 use libp2p_swarm::{Swarm, SwarmEvent};
@@ -19,7 +19,8 @@ use crate::events::{Notice, Reader, Subscription};
 use crate::handle::Registry;
 use crate::jobs::Jobs;
 use crate::keys::Keys;
-use crate::net::{Behaviour, NetConfig};
+use crate::net::{Behaviour, NetConfig, NetLink};
+use crate::ping::{self, Pinger};
 use crate::runtime::{Clock, Runtime, Tasks};
 use crate::store::{Store, StoreFault};
 use crate::swarm::{self, NodeBehaviour};
@@ -29,6 +30,17 @@ use crate::view::View;
 const REPLY_QUEUE: usize = 64;
 /// Requests of handles that wait for the loop.
 const ASK_QUEUE: usize = 128;
+
+/// The network side of a node that is about to start.
+struct Net {
+    link: NetLink,
+    tasks: Tasks,
+    gone: mpsc::Receiver<std::convert::Infallible>,
+    view: View,
+    pinger: Pinger,
+    /// Its own swarm, and what ends it.
+    swarm: Option<(BoxFuture<'static, ()>, oneshot::Sender<()>)>,
+}
 
 /// See [`Registry::builder`].
 #[derive(Debug)]
@@ -91,28 +103,53 @@ impl Builder {
     /// When the store is in use or damaged, an address cannot be listened on, or the system refuses threads.
     pub async fn start(self, runtime: impl Runtime) -> Result<Registry, Error> {
         let runtime: Arc<dyn Runtime> = Arc::new(runtime);
-        let clock = Clock::start();
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(std::io::Error::from)?;
-
         let store = Store::open(&self.store)?;
-        let peers = &self.config.peers;
+        let (behaviour, link) = self.behaviour()?;
+        let (tasks, gone) = Tasks::new(Arc::clone(&runtime));
+        let transport = runtime.transport(self.keys.node())?;
+        let mut swarm = swarm::build(transport, self.keys.node(), behaviour, self.agent.clone(), tasks.clone());
+        let pinger = swarm.behaviour().pings.pinger();
+        let view = View::default();
+        for addr in &self.listen {
+            listen_on(&mut swarm, addr.clone(), &view).await?;
+        }
+        let (stop, stopped) = oneshot::channel();
+        let run = run_swarm(swarm, stopped, view.clone());
+        self.launch(runtime, store, Net { link, tasks, gone, view, pinger, swarm: Some((run.boxed(), stop)) }).await
+    }
+
+    /// Starts the node without a swarm: the behaviour goes into one of the program's own, beside its others, with the same
+    /// node key. That swarm listens and dials for the node, and what its identify learns is passed on with
+    /// [`Behaviour::identified`]; addresses and agent given to this builder are not used, and [`Registry::ping`],
+    /// [`Registry::identify`] and [`Registry::listen_addrs`] know nothing. The node stops when the behaviour is dropped.
+    ///
+    /// # Errors
+    /// When the store is in use or damaged, or the system refuses threads.
+    pub async fn embed(self, runtime: impl Runtime) -> Result<(Registry, Behaviour), Error> {
+        let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+        let store = Store::open(&self.store)?;
+        let (behaviour, link) = self.behaviour()?;
+        let (tasks, gone) = Tasks::new(Arc::clone(&runtime));
+        let pinger = ping::Behaviour::default().pinger();
+        let net = Net { link, tasks, gone, view: View::default(), pinger, swarm: None };
+        Ok((self.launch(runtime, store, net).await?, behaviour))
+    }
+
+    fn behaviour(&self) -> Result<(Behaviour, NetLink), Error> {
         let net = NetConfig {
             server: self.config.kad.server,
             registry: self.config.role.duties().catalogue,
-            max_incoming: 2 * peers.max_connections,
-            ..self.net
+            max_incoming: 2 * self.config.peers.max_connections,
+            ..self.net.clone()
         };
-        let (behaviour, link) = Behaviour::new(net).map_err(|_| Error::KadProtocol)?;
-        let (tasks, gone) = Tasks::new(Arc::clone(&runtime));
-        let transport = runtime.transport(self.keys.node())?;
-        let mut swarm = swarm::build(transport, self.keys.node(), behaviour, self.agent, tasks.clone());
-        let pinger = swarm.behaviour().pings.pinger();
-        let view = View::default();
-        for addr in self.listen {
-            listen_on(&mut swarm, addr, &view).await?;
-        }
+        Behaviour::new(net).map_err(|_| Error::KadProtocol)
+    }
 
+    /// Starts everything but the network.
+    async fn launch(self, runtime: Arc<dyn Runtime>, store: Store, net: Net) -> Result<Registry, Error> {
+        let clock = Clock::start();
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(std::io::Error::from)?;
         let (reply_sender, replies) = mpsc::channel(REPLY_QUEUE);
         let blocks = store.blocks();
         let crypto = CryptoThreads::start(self.keys.signing(), &reply_sender)?;
@@ -125,7 +162,7 @@ impl Builder {
             node,
             clock,
             runtime: Arc::clone(&runtime),
-            link,
+            link: net.link,
             replies,
             store,
             crypto,
@@ -133,20 +170,22 @@ impl Builder {
             cancels: cancel_receiver,
         });
 
-        let jobs = Jobs::new(tasks.alive());
+        let jobs = Jobs::new(net.tasks.alive());
         let blocks = Arc::new(Mutex::new(Some(blocks)));
         let (stopped_sender, stopped) = oneshot::channel();
-        let (stop_swarm, swarm_stopped) = oneshot::channel();
-        tasks.spawn(run_swarm(swarm, swarm_stopped, view.clone()));
-        drop(tasks);
+        let stop_swarm = net.swarm.map(|(run, stop)| {
+            net.tasks.spawn(run);
+            stop
+        });
+        drop(net.tasks);
         let registry = Registry {
             asks,
             cancels,
             stopped: stopped.shared(),
             jobs: jobs.clone(),
             blocks: Arc::clone(&blocks),
-            view,
-            pinger,
+            view: net.view,
+            pinger: net.pinger,
             peer_id: self.keys.peer_id(),
             publisher_id: self.keys.publisher_id(),
         };
@@ -157,7 +196,7 @@ impl Builder {
             jobs.close();
             drop(stop_swarm);
             blocks.lock().unwrap_or_else(PoisonError::into_inner).take();
-            close(driver, gone).await;
+            close(driver, net.gone).await;
             let _ = stopped_sender.send(());
         }));
 

@@ -107,7 +107,8 @@ impl Keys {
         self.identity.id
     }
 
-    pub(crate) fn node(&self) -> &Keypair {
+    /// The libp2p identity, for a swarm of the program's own.
+    pub fn node(&self) -> &Keypair {
         &self.node
     }
 

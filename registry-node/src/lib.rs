@@ -4,8 +4,8 @@
 //! frames, [`store`] keeps blocks and rows, [`crypto`] verifies, signs and hashes, and one loop feeds what they tell to
 //! [`registry_core::Node`] and does what it answers. Protocol logic lives in the core alone.
 //!
-//! To put the node's protocols beside your own in a swarm of yours, take [`net::Behaviour`] and drive a
-//! [`registry_core::Node`] over [`net::NetLink`].
+//! To put the node's protocols beside your own in a swarm of yours, take the [`net::Behaviour`] that [`Builder::embed`]
+//! gives.
 
 #![deny(missing_docs)]
 
