@@ -15,6 +15,7 @@ use registry_core::action::{SignatureCheck, StoreRequest};
 use registry_core::catalog::LocalPublisher;
 use registry_core::id::{RequestId, Token};
 use registry_core::input::{DialError, GossipVersion, Identity, ProtocolSet, Side, StoreResult};
+use registry_core::search::Segment;
 use registry_core::*;
 
 const PROTOCOLS: [Protocol; 4] = [Protocol::Kad, Protocol::Gossip, Protocol::Bitswap, Protocol::Registry];
@@ -137,6 +138,7 @@ impl Shell {
                 self.input(Input::Signed { job, signature });
             }
             Action::Hash { job, data } => self.input(Input::Hashed { job, digest: Digest::of(&data) }),
+            Action::Merge { job, parts } => self.input(Input::Merged { job, segment: Segment::merge(&parts).into() }),
             Action::SetServerMode(_) | Action::Emit(_) => {}
         }
     }
