@@ -4,6 +4,7 @@
 //! run the scenarios that need no more than [`world::Peer`]. The others are about what it does not have: bytes on a wire
 //! (hostile and foreign peers), and the shell around the core (queues of slow readers, sockets, orderly shutdown).
 
+mod alone;
 mod foreign;
 mod net;
 mod runtimes;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use foreign::{interop, js};
 use net::{frames, hostile, liar};
-use scenarios::shell;
+use scenarios::{idle, shell};
 use table::Suite;
 use world::{Real, Simulated};
 
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
     );
     real!(suite, liar: attack_28_a_provider_of_wrong_blocks_is_banned_and_the_transfer_completes);
     either!(suite, shell: an_address_in_use_is_refused_by_name);
+    either!(suite, idle: many_starts_and_stops_leave_nothing_behind, idle_nodes_use_next_to_nothing);
     either!(
         suite,
         frames: requests_of_both_protocols_are_answered_each_with_its_own,

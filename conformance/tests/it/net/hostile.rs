@@ -1,7 +1,5 @@
 //! Garbage on the port, and peers that break every rule: the others are still served.
 
-use std::process::Command;
-
 use futures::{AsyncReadExt, AsyncWriteExt};
 use multiaddr::{Multiaddr, Protocol as Part};
 use registry_core::action::SendClass;
@@ -13,6 +11,7 @@ use tokio::net::TcpStream;
 use super::raw::Raw;
 use super::shell::{Echo, Shell, block, find_node, find_node_body};
 use crate::PATIENCE;
+use crate::alone::{alone, say};
 use crate::runtimes::Mix;
 
 const KAD: &str = "/wharf/kad/1.0.0";
@@ -253,11 +252,9 @@ pub(crate) async fn pending_connections_are_capped_and_the_others_get_their_turn
     victim.serves_an_honest_peer(&mix).await;
 }
 
-const FLOOD: &str = "WHARF_IDLE_FLOOD";
 /// More than are accepted.
 const SECURED: usize = 420;
 
-/// Runs in a process of its own, where nothing else uses memory.
 async fn idle_flood(mix: Mix) {
     let victim = victim(&mix).await;
     let mut honest = Shell::start(&mix).await;
@@ -278,7 +275,7 @@ async fn idle_flood(mix: Mix) {
     let msg = find_node(b"key");
     assert_eq!(honest.ask(1, victim.id, msg.clone()).await, Ok(msg));
     let after = resident_mib();
-    println!("resident MiB: {before} before, {bare} with 1000 idle, {after} with {SECURED} secured");
+    say(&format!("resident MiB: {before} before, {bare} with 1000 idle, {after} with {SECURED} secured"));
     // Both ends of every connection are in this process.
     assert!(bare - before <= 100 && after - before <= 100, "{before} {bare} {after}");
 }
@@ -290,19 +287,5 @@ fn resident_mib() -> i64 {
 }
 
 pub(crate) async fn floods_of_idle_connections_cost_less_than_100_mib(mix: Mix) {
-    if std::env::var_os(FLOOD).is_some() {
-        return idle_flood(mix).await;
-    }
-    if !cfg!(target_os = "linux") {
-        println!("skipped: resident memory is read from /proc");
-        return;
-    }
-    let test = std::env::current_exe().unwrap();
-    let name = format!("floods_of_idle_connections_cost_less_than_100_mib::{}", mix.name());
-    let run = format!("ulimit -n 8192; exec '{}' --exact {name}", test.display());
-    let output = Command::new("sh").args(["-c", &run]).env(FLOOD, "1").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    let said = text.lines().find(|line| line.contains("resident MiB")).unwrap_or_else(|| panic!("{text}"));
-    println!("{}: {said}", mix.name());
+    alone("floods_of_idle_connections_cost_less_than_100_mib", &mix, idle_flood(mix.clone())).await;
 }
