@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::foreign::{AGENT, Foreign, KAD};
+use crate::foreign::{AGENT, Foreign, KAD, mute};
 use crate::node::Node;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -183,6 +183,17 @@ fn peers_are_pinged_and_tell_what_they_are() {
     let protocols: Vec<_> = told["protocols"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert!(protocols.contains(&"/wharf/kad/1.0.0") && protocols.contains(&"/ipfs/ping/1.0.0"), "{told}");
     assert!(told["observed_addr"].as_str().unwrap().starts_with("/ip4/127.0.0.1/tcp/"), "{told}");
+}
+
+#[test]
+fn a_peer_that_does_not_answer_is_told_from_one_that_is_not_there() {
+    let node = Node::start(&[]);
+    let connected = node.run(&["connect", &mute()]).ok();
+    let peer = connected["peer_id"].as_str().unwrap();
+    for ask in [["identify", peer], ["ping", peer]] {
+        let output = node.run(&ask);
+        assert_eq!((output.code, &output.last()["error"]), (1, &json!("other")), "{ask:?}: {:?}", output.lines);
+    }
 }
 
 #[test]

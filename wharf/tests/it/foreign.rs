@@ -45,7 +45,6 @@ impl Foreign {
         let run = async move {
             let mut swarm = swarm(&key);
             swarm.behaviour_mut().gossipsub.subscribe(&gossipsub::IdentTopic::new(topic)).unwrap();
-            swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
             loop {
                 tokio::select! {
                     order = inbox.next() => match order {
@@ -63,9 +62,7 @@ impl Foreign {
                 }
             }
         };
-        std::thread::spawn(move || {
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run);
-        });
+        std::thread::spawn(move || on_tokio(run));
         Self { peer_id, addr: addr.recv().unwrap(), messages, orders }
     }
 
@@ -115,6 +112,11 @@ fn swarm(key: &Keypair) -> Swarm<Behaviour> {
         identify: libp2p_identify::Behaviour::new(identify),
         ping: libp2p_ping::Behaviour::default(),
     };
+    join(key, behaviour)
+}
+
+/// A swarm on the loopback interface, inside a tokio runtime.
+fn join<B: NetworkBehaviour>(key: &Keypair, behaviour: B) -> Swarm<B> {
     let transport = libp2p_tcp::tokio::Transport::new(libp2p_tcp::Config::new().nodelay(true))
         .upgrade(Version::V1)
         .authenticate(libp2p_noise::Config::new(key).unwrap())
@@ -123,5 +125,26 @@ fn swarm(key: &Keypair) -> Swarm<Behaviour> {
     let config = libp2p_swarm::Config::with_executor(|task| {
         tokio::spawn(task);
     });
-    Swarm::new(transport, behaviour, peer_id, config)
+    let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
+    swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+    swarm
+}
+
+/// A peer that speaks nothing at all; gives its address, and serves until the test is over.
+pub(crate) fn mute() -> String {
+    let (ready, addr) = mpsc::channel();
+    let run = async move {
+        let mut swarm = join(&Keypair::generate_ed25519(), libp2p_swarm::dummy::Behaviour);
+        loop {
+            if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+                ready.send(address.to_string()).unwrap();
+            }
+        }
+    };
+    std::thread::spawn(move || on_tokio(run));
+    addr.recv().unwrap()
+}
+
+fn on_tokio(run: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run);
 }
