@@ -10,3 +10,4 @@ mod kill;
 mod node;
 mod proxy;
 mod sources;
+mod sync;
