@@ -21,8 +21,9 @@ use crate::id::{JobId, OpId, Owner, PeerIx, PublisherId, StoreId};
 use crate::input::StoreResult;
 use crate::peers::Offence;
 
-/// Statements taken from one run: bounds the work of one call. A longer run is admitted up to there.
-pub(crate) const MAX_RUN: usize = 256;
+/// Statements taken from one run: to admit and index them takes some five milliseconds. A longer run is admitted up to
+/// there.
+pub(crate) const MAX_RUN: usize = 128;
 
 /// Runs being verified, waiting for an earlier one of their publisher or on their way to the store: some seconds of work
 /// for the workers.

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::host::{Host, admitted, author, behind};
 use super::signer::{Signer, mutations};
+use crate::catalog::admit::MAX_RUN;
 use crate::catalog::announcement::Announcement;
 use crate::catalog::envelope::Envelope;
 use crate::catalog::statement::MAX_STATEMENT;
@@ -99,15 +100,15 @@ fn a_long_log_comes_in_parts() {
 
 #[test]
 fn more_than_a_run_is_cut() {
-    let log = unsigned_log(2, 300);
+    let log = unsigned_log(2, 200);
     let mut host = trusting();
-    assert_eq!(host.fetch(&log, 0, 300).0, Verdict::Accept);
-    assert_eq!(host.catalog.len(), 256);
-    assert_eq!(host.fetch(&log, 256, 300).0, Verdict::Accept);
+    assert_eq!(host.fetch(&log, 0, 200).0, Verdict::Accept);
+    assert_eq!(host.catalog.len(), MAX_RUN);
+    assert_eq!(host.fetch(&log, MAX_RUN, 200).0, Verdict::Accept);
     let (record, statements) = host.catalog.log(log.id(), 0, usize::MAX).unwrap();
-    assert_eq!((record, statements.len()), (log.record(), 256));
-    let (_, statements) = host.catalog.log(log.id(), 298, usize::MAX).unwrap();
-    assert_eq!(statements, log.statements[298..]);
+    assert_eq!((record, statements.len()), (log.record(), MAX_RUN));
+    let (_, statements) = host.catalog.log(log.id(), 198, usize::MAX).unwrap();
+    assert_eq!(statements, log.statements[198..]);
     let (record, statements) = host.catalog.log(log.id(), 0, 2000).unwrap();
     assert!(!statements.is_empty() && record.len() + statements.iter().map(Bytes::len).sum::<usize>() <= 2000);
     assert_eq!(host.catalog.log(log.id(), u64::MAX, 10_000).unwrap().1, Vec::<Bytes>::new());
