@@ -9,7 +9,7 @@ use multiaddr::Multiaddr;
 use crate::action::StoreRequest;
 use crate::catalog::{ReleaseInfo, Scheme, Unresolved, UpdateKind};
 use crate::command::{CommandError, FoundPeers};
-use crate::id::{BlockId, OpId, PeerId, TopicName};
+use crate::id::{BlockId, OpId, PeerId, PublisherId, TopicName};
 use crate::peers::Offence;
 use crate::search::SearchPage;
 
@@ -116,6 +116,8 @@ pub enum Event {
         /// Of which release.
         release: Arc<ReleaseInfo>,
     },
+    /// A publisher has contradicted itself: nothing new of it is admitted.
+    Forked(PublisherId),
     /// An operation ended without success.
     Failed {
         /// Which.

@@ -138,6 +138,7 @@ fn subject(event: &Event) -> Subject {
         | Event::PeerMisbehaved { .. }
         | Event::PubsubMessage { .. }
         | Event::Update { .. }
+        | Event::Forked(_)
         | Event::StoreFailed(_) => Subject::Everybody,
     }
 }

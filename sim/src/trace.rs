@@ -188,6 +188,10 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
             head(out, 13, *kind as u64);
             bytes(out, &release.statement.0);
         }
+        Event::Forked(publisher) => {
+            head(out, 17, 0);
+            bytes(out, &publisher.0.0);
+        }
         Event::Failed { op, error } => {
             head(out, 14, op.0);
             bytes(out, format!("{error:?}").as_bytes());

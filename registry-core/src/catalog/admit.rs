@@ -11,6 +11,7 @@ use crate::action::{StoreRequest, Table, Write};
 use crate::catalog::announcement::Announcement;
 use crate::catalog::envelope::StatementError;
 use crate::catalog::log::{Checks, Conflict, Entry, Log, Run, Unfit};
+use crate::catalog::proof::{MAX_PROOFS, Proof};
 use crate::catalog::quotas::{Standing, drawn_key};
 use crate::catalog::record::{HeadRecord, LogHead};
 use crate::catalog::statement::Says;
@@ -37,6 +38,9 @@ pub(crate) const MAX_WAITING: usize = 64;
 
 /// One source may hold so much of `MAX_PENDING` and `MAX_PENDING_BYTES`, so that a flood leaves room for others.
 const PENDING_SHARE: usize = 8;
+
+/// Proofs being verified: few, since few publishers fork and each proof counts once.
+const MAX_PROVING: usize = 64;
 
 /// Verified announcements that wait for the entries before them.
 pub(crate) const MAX_PARKED: usize = 64;
@@ -93,8 +97,52 @@ impl Catalog {
             let before = record.0.head.length.checked_sub(announcement.statements.len() as u64);
             self.open_run(record, before.ok_or(StatementError::Link)?, &announcement.statements)
         };
-        let run = Announcement::decode(&data).and_then(open);
-        self.submit(cx, source, Reply::Announcement(ticket), run);
+        let reply = Reply::Announcement(ticket);
+        match Proof::open(&self.network, &data) {
+            Ok((proof, checks)) => self.submit_proof(cx, source, reply, proof, checks),
+            Err(_) => {
+                let run = Announcement::decode(&data).and_then(open);
+                self.submit(cx, source, reply, run);
+            }
+        }
+    }
+
+    fn submit_proof(&mut self, cx: &mut Cx<'_>, source: PeerIx, reply: Reply, proof: Proof, checks: Checks) {
+        if self.is_forked(proof.publisher) || self.proving.len() >= MAX_PROVING || self.proofs.len() >= MAX_PROOFS {
+            return self.judge(reply, Verdict::Ignore);
+        }
+        let job = cx.verify(Owner::Catalog, checks);
+        self.proving.insert(job, (proof, source, reply));
+    }
+
+    /// Whoever forwards a valid proof is never to blame for it.
+    fn handle_proof_verified(&mut self, cx: &mut Cx<'_>, proof: Proof, source: PeerIx, reply: Reply, ok: bool) {
+        if !ok {
+            return self.reject(cx, Some(source), reply, Offence::BadSignature);
+        }
+        if self.is_forked(proof.publisher) {
+            return self.judge(reply, Verdict::Ignore);
+        }
+        self.judge(reply, Verdict::Accept);
+        let publisher = proof.publisher;
+        self.keep_proof(cx, &proof);
+        if let Some(log) = self.logs.get_mut(&publisher) {
+            log.conflict = Some(Box::new(proof.conflict));
+        }
+        self.events.push_back(CatalogEvent::Forked { publisher, proof: None });
+    }
+
+    fn keep_proof(&mut self, cx: &mut Cx<'_>, proof: &Proof) {
+        if self.proofs.len() < MAX_PROOFS {
+            let (key, value) = (proof_key(proof.publisher), Some(proof.bytes.clone()));
+            cx.store(Owner::Catalog, StoreRequest::Commit(vec![Write { table: Table::Publisher, key, value }]));
+            self.proofs.insert(proof.publisher, proof.bytes.clone());
+        }
+    }
+
+    /// All proofs of contradiction, in ascending order of publisher.
+    pub(crate) fn proofs(&self) -> impl Iterator<Item = (PublisherId, &Bytes)> {
+        self.proofs.iter().map(|(publisher, proof)| (*publisher, proof))
     }
 
     /// A run of a publisher's log from sync, with the head record that covers it. Ends in `Judged`. What is beyond
@@ -155,11 +203,14 @@ impl Catalog {
 
     /// Could the run change anything here?
     pub(super) fn is_news(&self, run: &Run) -> bool {
+        if self.is_forked(run.publisher()) {
+            return false;
+        }
         self.logs.get(&run.publisher()).is_none_or(|log| {
             let longer = run.record.head.length > log.len();
             let newer = run.record.rank() > log.head.rank();
             let contradicts = log.contradicts(&run.record).is_some();
-            log.conflict.is_none() && (!run.entries.is_empty() || longer || newer || contradicts)
+            !run.entries.is_empty() || longer || newer || contradicts
         })
     }
 
@@ -179,6 +230,9 @@ impl Catalog {
     }
 
     pub(crate) fn handle_verified(&mut self, cx: &mut Cx<'_>, job: JobId, ok: bool) {
+        if let Some((proof, source, reply)) = self.proving.remove(&job) {
+            return self.handle_proof_verified(cx, proof, source, reply, ok);
+        }
         let Some(submission) = self.verifying.remove(&job) else { return };
         if ok {
             self.place(cx, submission);
@@ -290,7 +344,14 @@ impl Catalog {
         if let Some(log) = self.logs.get_mut(&publisher) {
             let write = Write { table: Table::Publisher, key: conflict_key(publisher), value: Some(conflict.encode()) };
             cx.store(Owner::Catalog, StoreRequest::Commit(vec![write]));
+            let inception = HeadRecord::inception(&log.head.record);
+            let proof = inception.and_then(|inception| Proof::of(&self.network, &inception, &conflict));
             log.conflict = Some(Box::new(conflict));
+            if let Some(proof) = &proof {
+                self.keep_proof(cx, proof);
+            }
+            let proof = proof.map(|proof| proof.bytes);
+            self.events.push_back(CatalogEvent::Forked { publisher, proof });
         }
     }
 
@@ -412,6 +473,11 @@ impl Catalog {
 
 pub(super) fn log_key(publisher: PublisherId, position: u64) -> Bytes {
     Bytes::from([&publisher.0.0[..], &position.to_be_bytes()].concat())
+}
+
+/// Follows the publisher's own row: proof that it contradicts itself.
+fn proof_key(publisher: PublisherId) -> Bytes {
+    Bytes::from([&publisher.0.0[..], b"*"].concat())
 }
 
 /// Follows the publisher's own row.

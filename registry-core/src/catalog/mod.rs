@@ -16,6 +16,7 @@
 //! | `record`, `announcement` | what the DHT and gossip carry of them |
 //! | `release`, `version`, `spec` | what a release says, the order of versions, how people name one |
 //! | `log`, `merkle`, `packages` | one publisher's log, its tree, all releases by name |
+//! | `proof` | what shows anybody that a publisher has contradicted itself |
 //! | `admit`, `publish` | the way into a log, for others and for this node |
 //! | `quotas` | whom a node keeps when there is more than it wants to hold |
 
@@ -29,6 +30,7 @@ pub mod inception;
 mod log;
 pub(crate) mod merkle;
 pub mod packages;
+pub(crate) mod proof;
 pub(crate) mod proven;
 mod publish;
 mod quotas;
@@ -51,9 +53,10 @@ use core::ops::Bound;
 use bytes::Bytes;
 
 use crate::action::Table;
-use crate::catalog::admit::{Commit, MAX_RUN, Submission};
+use crate::catalog::admit::{Commit, MAX_RUN, Reply, Submission};
 use crate::catalog::log::{Conflict, Entry, Kept, Log, Run};
 use crate::catalog::packages::{Listing, Packages};
+use crate::catalog::proof::Proof;
 use crate::catalog::publish::Own;
 use crate::catalog::quotas::{Quotas, Standing};
 use crate::catalog::record::HeadRecord;
@@ -94,6 +97,8 @@ pub(crate) enum CatalogEvent {
     PublishFailed { op: OpId, error: OpError },
     /// A head says that this publisher has more statements than this node: fetch them (first from `source`).
     Behind { publisher: PublisherId, want: u64, source: Option<PeerIx> },
+    /// A publisher has contradicted itself, which was not known here. With a proof for others, unless they have it.
+    Forked { publisher: PublisherId, proof: Option<Bytes> },
     /// A publisher gave way to others; these were its packages.
     PutOut { publisher: PublisherId, names: Vec<Name> },
     /// What `handle_announcement` or `handle_entries` was given is judged. Of an announcement: it may be forwarded or
@@ -123,6 +128,9 @@ pub(crate) struct Catalog {
     quotas: Quotas,
     own: Option<Own>,
     verifying: BTreeMap<JobId, Submission>,
+    proving: BTreeMap<JobId, (Proof, PeerIx, Reply)>,
+    /// Of publishers that contradict themselves, whether their logs are here or not.
+    proofs: BTreeMap<PublisherId, Bytes>,
     /// Publishers with something in `committing` or, of the own one, being signed, and what waits for its end: a log
     /// changes by one commit at a time, and never before the store has answered.
     busy: BTreeMap<PublisherId, VecDeque<Submission>>,
@@ -141,6 +149,8 @@ impl Catalog {
             quotas: Quotas::new(cx),
             own: Own::new(cx),
             verifying: BTreeMap::new(),
+            proving: BTreeMap::new(),
+            proofs: BTreeMap::new(),
             busy: BTreeMap::new(),
             committing: BTreeMap::new(),
             parked: BTreeMap::new(),
@@ -155,6 +165,9 @@ impl Catalog {
         let publisher = PublisherId(Digest(*id));
         match (row.table, rest) {
             (Table::Publisher, []) => self.recover_record(cx, publisher, &row.value),
+            (Table::Publisher, b"*") => {
+                self.proofs.insert(publisher, row.value);
+            }
             (Table::Publisher, b"+") => self.set_followed(publisher, true),
             (Table::Publisher, b"~") => self.change_log(publisher, |log| log.standing = Standing::Drawn),
             (Table::Publisher, _) => {
@@ -246,7 +259,7 @@ impl Catalog {
 
     /// Has the publisher contradicted itself?
     pub(crate) fn is_forked(&self, publisher: PublisherId) -> bool {
-        self.logs.get(&publisher).is_some_and(|log| log.conflict.is_some())
+        self.proofs.contains_key(&publisher) || self.logs.get(&publisher).is_some_and(|log| log.conflict.is_some())
     }
 
     /// The release at a place in a log. Parsed at each call: for what is shown, not for loops over everything.

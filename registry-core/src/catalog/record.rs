@@ -42,6 +42,12 @@ impl HeadRecord {
         cbor::encode(&encoded)
     }
 
+    /// The encoded inception in an encoded record.
+    pub(crate) fn inception(bytes: &Bytes) -> Option<Bytes> {
+        let (inception, _, _): Encoded<'_> = cbor::decode(bytes).ok()?;
+        Some(bytes.slice_ref(inception))
+    }
+
     /// Parses a record and names the signatures it stands or falls with.
     pub(crate) fn open(bytes: &Bytes) -> Result<(Self, Vec<SignatureCheck>), StatementError> {
         if bytes.len() > MAX_RECORD {

@@ -13,6 +13,7 @@ use super::{Choices, TestWorld};
 use crate::action::{Action, StoreRequest, Table, Write};
 use crate::catalog::announcement::Announcement;
 use crate::catalog::envelope::{Envelope, SIGNATURE_LEN};
+use crate::catalog::proof::Proof;
 use crate::catalog::statement::MAX_STATEMENT;
 use crate::catalog::{
     Catalog, CatalogEvent, Change, Deprecation, Head, Inception, Order, PackageSpec, Says, Scheme, Statement, Version,
@@ -32,6 +33,9 @@ pub fn catalog_parsers(data: &[u8]) {
     }
     if let Ok(announcement) = Announcement::decode(&bytes) {
         assert_eq!(announcement.encode(), bytes);
+    }
+    if let Ok((proof, checks)) = Proof::open("test", &bytes) {
+        assert!(!checks.is_empty() && proof.bytes == bytes);
     }
     if let Ok(inception) = Inception::from_body(data) {
         assert_eq!(inception.to_body(), Ok(bytes.clone()));
@@ -157,6 +161,7 @@ impl Bench {
                         assert!(told, "told too early");
                     }
                 }
+                CatalogEvent::Forked { publisher, .. } => assert!(self.catalog.is_forked(publisher)),
                 CatalogEvent::Behind { .. } | CatalogEvent::Signed { .. } | CatalogEvent::HeadMoved { .. } => {}
             }
         }

@@ -16,6 +16,7 @@
 //! | gossip | deliver | catalog (the registry's topic), or accept and emit |
 //! | gossip | published | the publish or pubsub command |
 //! | catalog | admitted | search index, sync (digests); emit; the resolves that wait |
+//! | catalog | forked | gossip (a proof found here); emit |
 //! | catalog | put out | search index, sync (digests) |
 //! | catalog | signed | emit |
 //! | catalog | announce | announcements (record, log), gossip; emit |

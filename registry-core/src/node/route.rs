@@ -372,6 +372,13 @@ impl Node {
                 let urgent = own || self.operations.resolves_of(publisher).next().is_some();
                 self.sync.catch_up(cx!(self, sync), &self.catalog, publisher, want, source, urgent);
             }
+            CatalogEvent::Forked { publisher, proof } => {
+                if let Some(proof) = proof {
+                    // With a full queue the next one who sees it tells.
+                    let _ = self.gossip.publish(cx!(self, gossip), None, self.topic.clone(), proof);
+                }
+                self.out.push(Action::Emit(Event::Forked(publisher)));
+            }
             CatalogEvent::PutOut { publisher, names } => {
                 names.iter().for_each(|name| self.index.remove(name, publisher));
                 self.sync.handle_changed(&self.catalog, publisher);

@@ -31,6 +31,8 @@ pub struct Stats {
     pub refused: u64,
     /// Publishers that have given way to others since the start.
     pub put_out: u64,
+    /// Publishers that are proven to have contradicted themselves.
+    pub forked: u64,
     /// Complete contents in the store.
     pub contents: u64,
     /// Running commands.
@@ -75,6 +77,7 @@ impl Node {
             followed: catalogue.followed as u64,
             refused: catalogue.refused,
             put_out: catalogue.put_out,
+            forked: self.catalog.proofs().count() as u64,
             sync_sent: self.sync.traffic().sent,
             sync_received: self.sync.traffic().received,
             contents: self.exchange.contents().count() as u64,

@@ -237,6 +237,7 @@ impl Driver<'_> {
             | Event::Connected { .. }
             | Event::Dht { .. }
             | Event::PubsubMessage { .. }
+            | Event::Forked(_)
             | Event::StoreFailed(_) => {}
         }
     }

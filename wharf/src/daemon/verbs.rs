@@ -174,6 +174,7 @@ async fn status(registry: &Registry, out: &mut Lines<'_>) -> Result<(), CliError
         "followed": stats.followed,
         "refused_by_quota": stats.refused,
         "put_out_by_quota": stats.put_out,
+        "forked_publishers": stats.forked,
         "sync_sent": stats.sync_sent,
         "sync_received": stats.sync_received,
         "contents": stats.contents,

@@ -142,7 +142,7 @@ fn two_statements_at_one_position_are_a_fork() {
     assert_eq!(host.hear(honest.clone()).0, Verdict::Accept);
     let (verdict, events) = host.hear(other.clone());
     assert_eq!(
-        (verdict, events.len(), host.offences()),
+        (verdict, admitted(&events).len(), host.offences()),
         (Verdict::Ignore, 0, 0),
         "whoever forwards it is not to blame"
     );

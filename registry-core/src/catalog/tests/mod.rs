@@ -2,6 +2,7 @@
 
 mod admission;
 mod amending;
+mod forks;
 mod golden;
 mod host;
 mod publishing;

@@ -88,6 +88,7 @@ impl Side {
                     CatalogEvent::Signed { .. }
                     | CatalogEvent::Announce { .. }
                     | CatalogEvent::NothingToChange { .. }
+                    | CatalogEvent::Forked { .. }
                     | CatalogEvent::BatchDone { .. }
                     | CatalogEvent::HeadMoved { .. }
                     | CatalogEvent::PublishFailed { .. } => {}
