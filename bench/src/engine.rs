@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use registry_core::catalog::Release;
-use registry_core::search::{Index, ParsedQuery, Query, Ranking};
+use registry_core::search::{Index, ParsedQuery, Query, Ranking, Segment};
 
 use crate::corpus::{Fields, Row};
 
@@ -16,7 +16,7 @@ pub(crate) trait Engine {
     fn search(&self, text: &str) -> Result<Vec<String>, Box<dyn Error>>;
 
     /// Bytes of the index.
-    fn size(&self) -> u64;
+    fn size(&self) -> Result<u64, Box<dyn Error>>;
 }
 
 /// The core's index.
@@ -26,21 +26,17 @@ pub(crate) struct Wharf {
 }
 
 impl Wharf {
-    /// Packages indexed at once, as a node takes them from a batch of statements.
-    const BATCH: usize = 64;
-
+    /// Indexes as a node does that gets releases one by one, and merges on the same thread.
     pub(crate) fn new(rows: &[Row], fields: &Fields, ranking: Ranking) -> Self {
-        let releases: Vec<Release> = (0..).zip(rows).filter_map(|(at, row)| row.release(at, fields)).collect();
-        let names = rows.iter().map(|row| row.name.clone()).collect();
-        Self { index: Self::fill(&releases, ranking), names }
-    }
-
-    pub(crate) fn fill(releases: &[Release], ranking: Ranking) -> Index {
         let mut index = Index::new(ranking);
-        for batch in releases.chunks(Self::BATCH) {
-            index.insert(&batch.iter().collect::<Vec<_>>());
+        let releases: Vec<Release> = (0..).zip(rows).filter_map(|(at, row)| row.release(at, fields)).collect();
+        for release in &releases {
+            index.insert(&[release]);
+            while let Some(parts) = index.next_merge() {
+                index.handle_merged(Segment::merge(&parts));
+            }
         }
-        index
+        Self { index, names: rows.iter().map(|row| row.name.clone()).collect() }
     }
 }
 
@@ -52,7 +48,7 @@ impl Engine for Wharf {
         Ok(found.into_iter().map(|found| self.names[found.position as usize].clone()).collect())
     }
 
-    fn size(&self) -> u64 {
-        self.index.bytes() as u64
+    fn size(&self) -> Result<u64, Box<dyn Error>> {
+        Ok(self.index.bytes() as u64)
     }
 }

@@ -3,6 +3,7 @@
 mod corpus;
 mod engine;
 mod quality;
+mod rival;
 mod search;
 
 use clap::{Parser, Subcommand};

@@ -270,8 +270,8 @@ pub(crate) enum Scheme {
 
 #[derive(clap::Args, Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Search {
-    /// Words.
-    #[arg(default_value = "")]
+    /// Words, "phrases", category:, tag:, publisher:, name:, and -word for what must not be there.
+    #[arg(default_value = "", allow_hyphen_values = true)]
     pub(crate) query: String,
 
     /// At most so many results.

@@ -157,7 +157,11 @@ fn search(line: &Value, explain: bool) {
         print(&format!("          {}", text(hit, "publisher")));
         for part in list(hit, "parts").iter().filter(|_| explain) {
             let gave = part["score"].as_f64().unwrap_or(0.0);
-            print(&format!("          {gave:8.3} {} in {}", text(part, "term"), text(part, "field")));
+            let what = match text(part, "term") {
+                "" => text(part, "field").to_owned(),
+                term => format!("{term} in {}", text(part, "field")),
+            };
+            print(&format!("          {gave:8.3} {what}"));
         }
     }
     if results.is_empty() {

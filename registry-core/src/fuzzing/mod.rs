@@ -32,6 +32,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("kad", kad::kad),
     ("light", light::light),
     ("peers", peers::peers),
+    ("query", search::query),
     //TMP    ("search", search::search),
     ("sync", sync::sync),
     ("unixfs", unixfs::unixfs),

@@ -40,11 +40,25 @@ pub fn search(data: &[u8]) {
     releases.rchunks(group).for_each(|releases| reversed.insert(releases));
     assert_eq!(index.current, reversed.current);
     for _ in 0..2 {
-        let query = query(&mut choices);
+        let query = some_query(&mut choices);
         let page = index.search(&query);
         assert_eq!(page, reversed.search(&query));
         index.check(&query, &page);
     }
+}
+
+/// Any text as a query: it is understood or refused, within bounds, and finds nothing that is not there.
+pub fn query(data: &[u8]) {
+    let text = String::from_utf8_lossy(data).into_owned();
+    let query = Query { text, limit: 10, ..Query::default() };
+    let Ok(parsed) = ParsedQuery::new(&query) else { return };
+    assert!(parsed.words.len().max(parsed.required.len()).max(parsed.excluded.len()) <= 32);
+    assert!(parsed.words.iter().all(|word| !word.text.is_empty() && !word.term.is_empty()));
+    let mut choices = Choices::new(data);
+    let mut catalogue = Catalogue::default();
+    catalogue.insert(&[release(&mut choices, 0), release(&mut choices, 1)]);
+    let page = catalogue.search(&query);
+    catalogue.check(&query, &page);
 }
 
 /// An index and the releases it should hold.
@@ -130,7 +144,7 @@ fn key(info: &ReleaseInfo) -> (Name, PublisherId) {
     (info.release.meta.name.clone(), info.release.publisher)
 }
 
-fn query(choices: &mut Choices<'_>) -> Query {
+fn some_query(choices: &mut Choices<'_>) -> Query {
     let mut text = words(choices, 3);
     // The beginning of a word.
     if choices.below(4) == 0 {
@@ -207,5 +221,10 @@ mod tests {
     #[test]
     fn search() {
         super::super::run(200, super::search);
+    }
+
+    #[test]
+    fn query() {
+        super::super::run(60, super::query);
     }
 }

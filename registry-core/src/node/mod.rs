@@ -24,6 +24,7 @@
 //! | catalog | batch done, nothing to change, publish failed | emit |
 //! | catalog | behind | sync |
 //! | catalog | judged | gossip or sync, whoever handed it in |
+//! | search index | segments to store, to merge | the shell |
 //! | sync | entries | catalog |
 //! | sync | need holders | kad |
 //! | sync | compared | the resolves that wait for a first comparison |

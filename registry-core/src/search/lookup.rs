@@ -87,6 +87,9 @@ impl Index {
                     if matcher.distance(terms.term()).is_some() {
                         found.add(terms.term(), live.frequency(terms));
                     }
+                    if let Some(beginning) = matcher.hopeless() {
+                        terms.skip(beginning);
+                    }
                     if !terms.advance() {
                         break;
                     }

@@ -114,7 +114,11 @@ impl<'a> Plan<'a> {
 
     /// More than this, whatever its popularity, a document cannot score.
     pub(super) fn most(&self, found: Found, name: u64) -> u64 {
-        self.total(found, name, Popularity::MOST)
+        if self.query.words.is_empty() {
+            return u64::MAX;
+        }
+        let Ranking { together, popular, .. } = self.scorer.ranking;
+        score::of(100 + together + popular, found.text + name)
     }
 
     /// What a package gets beside the sum of its words.

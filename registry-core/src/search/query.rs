@@ -245,3 +245,69 @@ fn some_terms(text: &str) -> Option<Vec<String>> {
     let terms: Vec<_> = terms::split(text).map(|word| terms::term(&word)).collect();
     (!terms.is_empty()).then_some(terms)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Digest;
+    use alloc::format;
+
+    fn parse(text: &str) -> ParsedQuery {
+        ParsedQuery::new(&Query { text: text.into(), ..Query::default() }).unwrap()
+    }
+
+    fn words(text: &str) -> Vec<String> {
+        parse(text).words.into_iter().map(|word| word.text).collect()
+    }
+
+    fn terms(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| word.to_string()).collect()
+    }
+
+    #[test]
+    fn words_rank() {
+        assert_eq!(words(" Image  viewers, viewer "), ["image", "viewers"]);
+        assert_eq!(parse("Foo::Bar").folded, "foobar");
+        assert_eq!(parse("").words, []);
+    }
+
+    #[test]
+    fn fields_are_conditions() {
+        let publisher = PublisherId(Digest::of(b"publisher"));
+        let parsed =
+            parse(&format!("x category:net tag:\"a b\" tag:works-with::image publisher:{publisher} name:foo-bar"));
+        assert_eq!(parsed.words.len(), 1);
+        assert_eq!(
+            parsed.required,
+            [
+                Clause::Category("net".into()),
+                Clause::Tag("a b".into()),
+                Clause::Tag("works-with::image".into()),
+                Clause::Publisher(publisher),
+                Clause::Name(terms(&["foo", "bar"])),
+            ]
+        );
+        let of_request = Query { text: "x".into(), tags: terms(&["a"]), ..Query::default() };
+        assert_eq!(ParsedQuery::new(&of_request).unwrap().required, [Clause::Tag("a".into())]);
+    }
+
+    #[test]
+    fn quotes_make_phrases_and_a_dash_takes_away() {
+        let parsed = parse("viewer \"png images\" -\"big file\" -slow -tag:x");
+        assert_eq!(parsed.words.len(), 3);
+        assert_eq!(parsed.required, [Clause::Phrase(terms(&["png", "imag"]))]);
+        let excluded = [&["big", "fil"][..], &["slow"]].map(|words| Clause::Phrase(terms(words)));
+        assert_eq!(parsed.excluded, [&excluded[..], &[Clause::Tag("x".into())]].concat());
+    }
+
+    #[test]
+    fn what_fits_nothing_is_text() {
+        assert_eq!(words("std::vector a:b - tag: \"\""), ["std", "vector", "a", "b", "tag"]);
+        assert_eq!(words("nothing:\"x y\""), ["nothing", "x", "y"]);
+        assert_eq!(words("-- c++"), ["c"]);
+        assert_eq!(parse("say \"never closed").required, [Clause::Phrase(terms(&["never", "clos"]))]);
+        assert_eq!(parse("a\"b c\"d").words.len(), 4);
+        let wrong = Query { text: "publisher:nobody".into(), ..Query::default() };
+        assert_eq!(ParsedQuery::new(&wrong), Err(QueryError::Publisher("nobody".into())));
+    }
+}

@@ -138,7 +138,10 @@ impl<'a> Scorer<'a> {
     }
 
     fn share(&self, field: usize, frequencies: [u8; FIELDS], lengths: [Length; FIELDS]) -> u64 {
-        u64::from(frequencies[field]) * u64::from(self.shares[field][usize::from(lengths[field].0)])
+        match frequencies[field] {
+            0 => 0,
+            frequency => u64::from(frequency) * u64::from(self.shares[field][usize::from(lengths[field].0)]),
+        }
     }
 
     pub(super) fn together(&self, text: u64, found: u64, all: u64) -> u64 {
@@ -156,8 +159,6 @@ impl<'a> Scorer<'a> {
 pub(super) struct Popularity(u32);
 
 impl Popularity {
-    pub(super) const MOST: Self = Self((MAX_POPULARITY * ONE) as u32);
-
     pub(super) fn new(dependents: u32) -> Self {
         let count = u64::from(dependents) + 1;
         let whole = u64::from(count.ilog2());

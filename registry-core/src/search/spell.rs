@@ -59,6 +59,11 @@ impl Matcher {
         (distance <= self.tolerance).then_some(distance)
     }
 
+    /// A beginning of the last word, if any, with which no word is near enough.
+    pub(super) fn hopeless(&self) -> Option<&[u8]> {
+        self.seen.get(..self.hopeless?)
+    }
+
     fn width(&self) -> usize {
         self.word.len() + 1
     }

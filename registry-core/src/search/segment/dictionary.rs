@@ -8,6 +8,9 @@ use super::{BLOCK, BLOCK_TERMS, Region, Segment, partition_point, u32_at};
 /// Walks over terms and where their postings are.
 #[derive(Clone, Debug)]
 pub(in crate::search) struct Terms<'a> {
+    segment: &'a Segment,
+    /// Terms before the next one.
+    passed: u32,
     rest: &'a [u8],
     postings: &'a [u8],
     term: Vec<u8>,
@@ -34,6 +37,19 @@ impl<'a> Terms<'a> {
         Postings::new(self.current)
     }
 
+    /// Passes over blocks of terms that all have this beginning; the next call of `advance` may lead to one more.
+    pub(in crate::search) fn skip(&mut self, beginning: &[u8]) {
+        if !self.passed.is_multiple_of(BLOCK_TERMS as u32) {
+            return;
+        }
+        let next = self.passed / BLOCK_TERMS as u32;
+        let has_it = |block: &u32| self.segment.first_term(*block).starts_with(beginning);
+        let skipped = (next + 1..self.segment.blocks()).take_while(has_it).count() as u32;
+        if skipped > 0 {
+            *self = self.segment.block(next + skipped);
+        }
+    }
+
     fn step(&mut self) -> Option<()> {
         let (&[shared, new], rest) = self.rest.split_first_chunk()?;
         let (suffix, mut rest) = rest.split_at_checked(new.into())?;
@@ -43,6 +59,7 @@ impl<'a> Terms<'a> {
         let length = take_varint(&mut rest)? as usize;
         (self.current, self.postings) = self.postings.split_at_checked(length)?;
         self.rest = rest;
+        self.passed += 1;
         Some(())
     }
 }
@@ -55,8 +72,7 @@ impl Segment {
 
     /// Stands at the first term that is not before `from`.
     pub(in crate::search) fn terms_from(&self, from: &[u8]) -> Option<Terms<'_>> {
-        let blocks = (self.terms as usize).div_ceil(BLOCK_TERMS) as u32;
-        let after = partition_point(blocks, |block| self.first_term(block) <= from);
+        let after = partition_point(self.blocks(), |block| self.first_term(block) <= from);
         let mut terms = self.block(after.saturating_sub(1));
         while terms.advance() {
             if terms.term() >= from {
@@ -71,6 +87,10 @@ impl Segment {
         self.terms_from(term.as_bytes()).filter(|terms| terms.term() == term.as_bytes())
     }
 
+    fn blocks(&self) -> u32 {
+        self.terms.div_ceil(BLOCK_TERMS as u32)
+    }
+
     fn first_term(&self, block: u32) -> &[u8] {
         let start = u32_at(self.row(Region::Blocks, block, BLOCK), 0) as usize;
         let entry = self.region(Region::Terms).get(start..).unwrap_or(&[]);
@@ -81,6 +101,8 @@ impl Segment {
         let row = self.row(Region::Blocks, block, BLOCK);
         let from = |region, at| self.region(region).get(u32_at(row, at) as usize..).unwrap_or(&[]);
         Terms {
+            segment: self,
+            passed: block * BLOCK_TERMS as u32,
             rest: from(Region::Terms, 0),
             postings: from(Region::Postings, 4),
             term: Vec::new(),
