@@ -48,7 +48,7 @@ impl Index {
             statistics.begun += alive(begun);
             statistics.named += alive(named);
         }
-        if statistics.begun == 0 && repaired > 0 {
+        if statistics.begun == 0 && repaired > 0 && query.words.len() == 1 {
             statistics.names = self.names_like(&query.folded);
         }
         statistics
@@ -99,7 +99,7 @@ impl Index {
         found.first(MAX_REPAIRS)
     }
 
-    /// The names a query may be a misspelling of: the fewest errors first, then the most depended upon.
+    /// The names a query of one word may be a misspelling of: the fewest errors first, then the most depended upon.
     fn names_like(&self, folded_query: &str) -> Vec<String> {
         let mut found = BTreeMap::new();
         if tolerance(folded_query) == 0 {
@@ -109,8 +109,12 @@ impl Index {
             let mut matcher = Matcher::new(folded_query);
             let mut name = Vec::new();
             for ix in 0..live.segment.documents() {
+                let text = live.segment.name(ix);
+                if text.len() + tolerance(folded_query) < folded_query.len() {
+                    continue;
+                }
                 name.clear();
-                name.extend(folded(live.segment.name(ix)));
+                name.extend(folded(text));
                 if let Some(errors) = matcher.distance(&name)
                     && !live.dead.contains(ix)
                 {

@@ -296,7 +296,7 @@ mod tests {
         let parsed = parse("viewer \"png images\" -\"big file\" -slow -tag:x");
         assert_eq!(parsed.words.len(), 3);
         assert_eq!(parsed.required, [Clause::Phrase(terms(&["png", "imag"]))]);
-        let excluded = [&["big", "fil"][..], &["slow"]].map(|words| Clause::Phrase(terms(words)));
+        let excluded = [&["big", "file"][..], &["slow"]].map(|words| Clause::Phrase(terms(words)));
         assert_eq!(parsed.excluded, [&excluded[..], &[Clause::Tag("x".into())]].concat());
     }
 

@@ -20,6 +20,8 @@ pub(super) struct Matcher {
     /// The last word that was compared, as far as it is worth going, and a row for each prefix of it.
     seen: Vec<u8>,
     rows: Vec<u8>,
+    /// The least number of each row.
+    least: Vec<u8>,
     /// No word that begins with so much of `seen` is near enough.
     hopeless: Option<usize>,
 }
@@ -32,6 +34,7 @@ impl Matcher {
             tolerance: tolerance(core::str::from_utf8(&word).unwrap_or("")),
             word,
             seen: Vec::new(),
+            least: alloc::vec![0],
             rows,
             hopeless: None,
         }
@@ -68,33 +71,31 @@ impl Matcher {
         self.word.len() + 1
     }
 
-    /// Goes on by one letter; returns the least distance that any word with this beginning can have.
+    /// Goes on by one letter; returns the least distance that any word with this beginning can have. Only the cells
+    /// near the diagonal are worked out: those further away are over the tolerance.
     fn push(&mut self, byte: u8) -> usize {
         let (width, depth) = (self.width(), self.seen.len());
         let above = depth * width;
+        self.rows.resize(above + 2 * width, u8::MAX);
         let mut least = u8::MAX;
-        for column in 0..width {
-            let cell = |row: usize, column: usize| self.rows[row * width + column];
-            let mut cost = cell(depth, column).saturating_add(1);
-            if column > 0 {
-                let differs = u8::from(self.word[column - 1] != byte);
-                cost = cost.min(self.rows[above + width + column - 1].saturating_add(1));
-                cost = cost.min(cell(depth, column - 1).saturating_add(differs));
-                if column > 1
-                    && depth > 0
-                    && self.word[column - 2] == byte
-                    && self.word[column - 1] == self.seen[depth - 1]
-                {
-                    cost = cost.min(cell(depth - 1, column - 2).saturating_add(1));
+        for column in (depth + 1).saturating_sub(self.tolerance)..width.min(depth + 2 + self.tolerance) {
+            let mut cost = self.rows[above + column].saturating_add(1);
+            if let Some(left) = column.checked_sub(1) {
+                let differs = u8::from(self.word[left] != byte);
+                cost = cost.min(self.rows[above + width + left].saturating_add(1));
+                cost = cost.min(self.rows[above + left].saturating_add(differs));
+                if left > 0 && depth > 0 && self.word[left - 1] == byte && self.word[left] == self.seen[depth - 1] {
+                    cost = cost.min(self.rows[above - width + left - 1].saturating_add(1));
                 }
             }
             least = least.min(cost);
-            self.rows.push(cost);
+            self.rows[above + width + column] = cost;
         }
         self.seen.push(byte);
+        self.least.truncate(depth + 1);
+        self.least.push(least);
         // An exchange of letters reaches back one row.
-        let before = self.rows[above..above + width].iter().min().copied().unwrap_or(0);
-        usize::from(least.min(before.saturating_add(1)))
+        usize::from(least.min(self.least[depth].saturating_add(1)))
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Statistics {
     pub named: u64,
     /// Packages whose name begins with the letters and digits of the query.
     pub begun: u64,
-    /// Names, by letters and digits alone, that the query may be a misspelling of; at most [`MAX_NAMES`].
+    /// Names, by letters and digits alone, that a query of one word may be a misspelling of; at most [`MAX_NAMES`].
     pub names: Vec<String>,
 }
 
