@@ -8,6 +8,7 @@ use futures::{AsyncRead, AsyncWrite};
 use libp2p_core::Transport;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
+use libp2p_core::transport::timeout::TransportTimeoutError;
 use libp2p_core::upgrade::Version;
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_swarm::derive_prelude::ConnectionId;
@@ -79,7 +80,12 @@ where
     let noise = libp2p_noise::Config::new(keypair).map_err(io::Error::other)?;
     let mut yamux = libp2p_yamux::Config::default();
     yamux.set_max_num_streams(MAX_STREAMS);
-    Ok(transport.upgrade(Version::V1).authenticate(noise).multiplex(yamux).timeout(UPGRADE_TIME).boxed())
+    let secured = transport.upgrade(Version::V1).authenticate(noise).multiplex(yamux).timeout(UPGRADE_TIME);
+    let timeout_of_io = |error| match error {
+        TransportTimeoutError::Timeout => io::ErrorKind::TimedOut.into(),
+        other => io::Error::other(other),
+    };
+    Ok(secured.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).map_err(timeout_of_io).boxed())
 }
 
 /// A swarm whose connections run on `executor`.

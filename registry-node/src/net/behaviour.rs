@@ -361,7 +361,7 @@ fn dial_error(error: &SwarmDialError) -> DialError {
             DialError::Refused
         }
         SwarmDialError::Transport(attempts) => {
-            let timed_out = |error: &TransportError<std::io::Error>| matches!(error, TransportError::Other(error) if error.kind() == std::io::ErrorKind::TimedOut);
+            let timed_out = |error: &TransportError<std::io::Error>| matches!(error, TransportError::Other(error) if is_timeout(error));
             let unsupported =
                 |error: &TransportError<std::io::Error>| matches!(error, TransportError::MultiaddrNotSupported(_));
             if attempts.iter().all(|(_, error)| unsupported(error)) {
@@ -372,5 +372,15 @@ fn dial_error(error: &SwarmDialError) -> DialError {
                 DialError::Unreachable
             }
         }
+    }
+}
+
+/// Transports wrap errors in errors, of I/O and of their own.
+fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(error) => {
+            error.kind() == std::io::ErrorKind::TimedOut || error.get_ref().is_some_and(|inner| is_timeout(inner))
+        }
+        None => error.source().is_some_and(is_timeout),
     }
 }

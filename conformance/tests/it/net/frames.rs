@@ -144,6 +144,9 @@ pub(crate) async fn dials_fail_for_the_right_reason(mix: Mix) {
     };
     let stranger = PeerId::from_ed25519(&[9; 32]);
     let own = a.addr.clone();
+    // It takes connections, and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = (format!("/ip4/127.0.0.1/tcp/{}", silent.local_addr().unwrap().port()).parse().unwrap(), silent);
     for (dial, peer, addrs, expected) in [
         (1, Some(stranger), vec![b.addr.clone()], DialError::WrongPeer),
         (2, None, vec![format!("{}/p2p/{stranger}", b.addr).parse().unwrap()], DialError::WrongPeer),
@@ -151,6 +154,7 @@ pub(crate) async fn dials_fail_for_the_right_reason(mix: Mix) {
         (4, Some(stranger), vec![], DialError::Unreachable),
         (5, None, vec!["/ip4/127.0.0.1/udp/1/quic-v1".parse().unwrap()], DialError::Refused),
         (6, None, vec![own], DialError::Unreachable),
+        (7, None, vec![silent.0], DialError::Timeout),
     ] {
         a.dial(dial, peer, addrs).await;
         let (failed, why) = a
