@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::runtimes::Mix;
+use crate::table::skip;
 
 /// Set inside of such a process.
 const INSIDE: &str = "WHARF_TEST_INSIDE";
@@ -20,7 +21,7 @@ pub(crate) async fn alone(test: &str, mix: &Mix, body: impl Future<Output = ()>)
         return body.await;
     }
     if !cfg!(target_os = "linux") {
-        println!("skipped: needs /proc");
+        skip("needs /proc");
         return;
     }
     let program = std::env::current_exe().unwrap();

@@ -1,5 +1,6 @@
 //! Which test runs where, and the table that says what came of it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -33,8 +34,26 @@ impl Column {
     }
 }
 
-/// Rows in the order in which they were added, and the time of each test that passed; `None` before that.
-type Results = BTreeMap<(usize, Column), Option<Duration>>;
+thread_local! {
+    static SKIPPED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says why the calling test ends without having tested anything.
+pub(crate) fn skip(reason: &str) {
+    println!("skipped: {reason}");
+    SKIPPED.set(true);
+}
+
+#[derive(Clone, Copy)]
+enum Outcome {
+    /// As long as a test has not ended otherwise.
+    Failed,
+    Skipped,
+    Passed(Duration),
+}
+
+/// Rows in the order in which they were added.
+type Results = BTreeMap<(usize, Column), Outcome>;
 
 /// All tests.
 #[derive(Default)]
@@ -69,10 +88,11 @@ impl Suite {
         };
         self.trials.push(Trial::test(format!("{name}::{}", column.name()), move || {
             let begun = Instant::now();
-            note(None);
+            note(Outcome::Failed);
+            SKIPPED.set(false);
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             runtime.block_on(async { test().await });
-            note(Some(begun.elapsed()));
+            note(if SKIPPED.get() { Outcome::Skipped } else { Outcome::Passed(begun.elapsed()) });
             Ok(())
         }));
     }
@@ -100,8 +120,9 @@ fn print(rows: &[String], results: &Results) {
     for (row, name) in rows.iter().enumerate() {
         let cells = Column::ALL.map(|column| match results.get(&(row, column)) {
             None => ".".into(),
-            Some(None) => "FAILED".into(),
-            Some(Some(time)) => format!("{:.1}", time.as_secs_f64()),
+            Some(Outcome::Failed) => "FAILED".into(),
+            Some(Outcome::Skipped) => "skipped".into(),
+            Some(Outcome::Passed(time)) => format!("{:.1}", time.as_secs_f64()),
         });
         if cells.iter().any(|cell| cell != ".") {
             line(name, cells);

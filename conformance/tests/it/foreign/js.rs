@@ -9,6 +9,7 @@ use super::interop::{Peer, Wharf, config, eventually, provider_key};
 use super::js_peer::{Js, hex, missing};
 use super::rust::{Foreign, Setup};
 use crate::runtimes::Mix;
+use crate::table::skip;
 
 const KAD: &str = "/wharf/kad/1.0.0";
 
@@ -16,7 +17,7 @@ const KAD: &str = "/wharf/kad/1.0.0";
 fn skipped() -> bool {
     let missing = missing();
     if let Some(reason) = missing {
-        println!("skipped: {reason}");
+        skip(reason);
     }
     missing.is_some()
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{connected, within};
 use crate::alone::{alone, say};
 use crate::runtimes::Mix;
+use crate::table::skip;
 use crate::world::{Peer, Real, World};
 
 /// Set to measure for long, alone on a machine: 200 starts, and ten idle minutes.
@@ -69,7 +70,7 @@ fn used() -> f64 {
 pub(crate) async fn idle_nodes_use_next_to_nothing(mix: Mix) {
     const NODES: usize = 4;
     if !soak() {
-        println!("skipped: set {SOAK} for ten minutes of measurement");
+        skip("ten minutes of measurement are for .ci/soak");
         return;
     }
     let body = async {
