@@ -96,6 +96,8 @@ pub struct Node {
     catalog: Catalog,
     sync: Sync,
     index: Index,
+    /// A merge may be due: looked for once per change, not after every call.
+    index_changed: bool,
     light: Light,
     server: Server,
     operations: Operations,
@@ -176,6 +178,7 @@ impl Node {
             catalog,
             sync: Sync::new(),
             index: Index::default(),
+            index_changed: false,
             light: Light::default(),
             server: Server::default(),
             operations: Operations::default(),
@@ -213,7 +216,10 @@ impl Node {
             Input::Verified { job, ok } => self.handle_verified(job, ok),
             Input::Signed { job, signature } => self.handle_signed(job, signature),
             Input::Hashed { job, digest } => self.handle_hashed(job, digest),
-            Input::Merged { job: _, segment } => self.index.handle_merged(*segment),
+            Input::Merged { job: _, segment } => {
+                self.index_changed = true;
+                self.index.handle_merged(*segment);
+            }
             Input::LocalAddr { addr, up } => self.peers.handle_local_addr(addr, up),
             Input::WallClock(unix) => self.wall = Start { now: self.now, unix },
         }
@@ -332,6 +338,7 @@ impl Node {
 
     /// Lets a package be found by its current release, after one of its releases was added or amended.
     fn index(&mut self, kind: UpdateKind, release: &Release) {
+        self.index_changed = true;
         let (publisher, name) = (release.publisher, &release.meta.name);
         let added = matches!(kind, UpdateKind::NewPackage | UpdateKind::NewVersion);
         if added && !self.ready && self.index.position(name, publisher) > Some(release.position) {
@@ -352,6 +359,7 @@ impl Node {
 
     /// What stored segments hold beside the catalogue goes; what the catalogue has instead is indexed.
     fn settle_index(&mut self) {
+        self.index_changed = true;
         for (name, publisher) in self.index.drop_unconfirmed() {
             let current = self.catalog.current(publisher, &name);
             let release = current.and_then(|position| self.catalog.release(publisher, position));

@@ -181,7 +181,7 @@ impl Node {
 
     /// Lets a worker merge segments of the index, and the store keep them.
     fn keep_index(&mut self) {
-        if !self.ready {
+        if !self.ready || !core::mem::take(&mut self.index_changed) {
             return;
         }
         let writes = self.index.take_writes();
@@ -380,6 +380,7 @@ impl Node {
                 self.out.push(Action::Emit(Event::Forked(publisher)));
             }
             CatalogEvent::PutOut { publisher, names } => {
+                self.index_changed = true;
                 names.iter().for_each(|name| self.index.remove(name, publisher));
                 self.sync.handle_changed(&self.catalog, publisher);
             }
