@@ -64,12 +64,15 @@ impl Mixer {
 
 impl Hasher for Mixer {
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.mix(u64::from_le_bytes(word));
-        }
-        self.mix(bytes.len() as u64);
+        let (words, rest) = bytes.as_chunks();
+        words.iter().for_each(|word| self.mix(u64::from_le_bytes(*word)));
+        // At most seven bytes are left: there is room for the length above them.
+        let length = (bytes.len() as u64) << 56;
+        self.mix(rest.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte)) | length);
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.mix(value as u64);
     }
 
     fn finish(&self) -> u64 {
