@@ -10,6 +10,10 @@ use sim::catch_up::CatchUpScenario;
 use sim::light::LightScenario;
 use sim::{Scenario, Verdict};
 
+/// A thousand nodes are millions of small allocations that live long and die in no order.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit code of a command line that cannot be understood.
 const USAGE: u8 = 64;
 
