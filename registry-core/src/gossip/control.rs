@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::action::SendClass;
 use crate::cx::Cx;
 use crate::gossip::Gossip;
-use crate::gossip::limits::{Budget, MAX_ASKED_PER_PEER, MAX_TOPICS_PER_PEER};
+use crate::gossip::limits::{Budget, DONT_WANT_TTL, MAX_ASKED_PER_PEER, MAX_TOPICS_PER_PEER};
 use crate::gossip::message_id::key_of;
 use crate::gossip::send::chunks;
 use crate::gossip::wants::Moves;
@@ -157,7 +157,9 @@ impl Gossip {
             if id.len() <= MAX_ID {
                 let key = key_of(id);
                 self.cache.note_aware(&key, peer);
-                state.set_dont_want(tick, key);
+                let until = tick.saturating_add(DONT_WANT_TTL);
+                state.set_dont_want(tick, key, until);
+                self.dont_wants = Some(until);
             }
         }
     }

@@ -59,8 +59,9 @@ impl Gossip {
         }
         self.gossip_about(cx, tick);
         self.cache.shift(tick);
-        for state in self.peers.values_mut() {
-            state.forget_dont_wants(tick);
+        if let Some(until) = self.dont_wants {
+            self.peers.values_mut().for_each(|state| state.forget_dont_wants(tick));
+            self.dont_wants = Some(until).filter(|until| tick <= *until);
         }
         let slack = cx.config.gossip.heartbeat;
         self.topics.retain(|_, topic| {

@@ -69,6 +69,8 @@ pub(crate) struct Gossip {
     upkeep: Option<u64>,
     stale: bool,
     peers: BTreeMap<PeerIx, PeerState>,
+    /// The last heartbeat at which some peer's IDONTWANT holds; none does when all were forgotten.
+    dont_wants: Option<u64>,
     /// Connected peers by the topics they subscribe to, whether this node has joined them or not.
     subscribers: BTreeMap<TopicName, BTreeSet<PeerIx>>,
     /// Topics this node has joined, publishes on or has left; peers cannot add to them.
@@ -112,6 +114,7 @@ impl Gossip {
             upkeep: None,
             stale: false,
             peers: BTreeMap::new(),
+            dont_wants: None,
             subscribers: BTreeMap::new(),
             topics: BTreeMap::new(),
             cache: MessageCache::new(config.history_length, config.history_gossip),

@@ -56,11 +56,11 @@ impl PeerState {
         if *spent <= budget.limit() { Ok(()) } else { Err(*spent == budget.limit() + 1) }
     }
 
-    pub(super) fn set_dont_want(&mut self, tick: u64, key: Digest) {
+    pub(super) fn set_dont_want(&mut self, tick: u64, key: Digest, until: u64) {
         if self.dont_want.len() >= Self::MAX_DONT_WANT {
             self.forget_dont_wants(tick);
         }
-        self.dont_want.insert(key, tick.saturating_add(DONT_WANT_TTL));
+        self.dont_want.insert(key, until);
     }
 
     pub(super) fn wants(&self, tick: u64, key: &Digest) -> bool {
