@@ -20,14 +20,14 @@ impl Gossip {
                 assert!(subscribed, "a mesh peer that does not subscribe");
             }
         }
-        for (peer, state) in &self.peers {
+        for (peer, state) in self.peers.iter() {
             assert!(state.topics.len() <= MAX_TOPICS_PER_PEER);
-            assert!(state.topics.iter().all(|topic| self.subscribers[topic].contains(peer)));
+            assert!(state.topics.iter().all(|topic| self.subscribers[topic].contains(&peer)));
             assert!(state.dont_want_len() <= PeerState::MAX_DONT_WANT);
         }
         let subscriptions: usize = self.subscribers.values().map(|peers| peers.len()).sum();
-        assert_eq!(subscriptions, self.peers.values().map(|state| state.topics.len()).sum());
-        assert_eq!(self.wants.total_asked(), self.peers.values().map(|state| state.asked as usize).sum());
+        assert_eq!(subscriptions, self.peers.iter().map(|(_, state)| state.topics.len()).sum());
+        assert_eq!(self.wants.total_asked(), self.peers.iter().map(|(_, state)| state.asked as usize).sum());
         assert!(self.wants.len() <= MAX_WANTS);
         assert!(self.pending.len() <= MAX_PENDING);
         assert!(self.cache.bytes() <= MAX_CACHE_BYTES);

@@ -20,7 +20,7 @@ impl Gossip {
     pub(super) fn handle_subscriptions(&mut self, cx: &mut Cx<'_>, peer: PeerIx, changes: &[Subscription]) {
         let tick = self.grid.tick(cx.now);
         for change in changes {
-            let Some(state) = self.peers.get_mut(&peer) else { return };
+            let Some(state) = self.peers.get_mut(peer) else { return };
             match state.spend(tick, Budget::Subscriptions) {
                 Ok(()) if change.subscribe => _ = self.add_subscription(peer, &change.topic),
                 Ok(()) => self.remove_subscription(peer, &change.topic),
@@ -36,7 +36,7 @@ impl Gossip {
 
     /// False when the peer has too many subscriptions.
     pub(super) fn add_subscription(&mut self, peer: PeerIx, name: &TopicName) -> bool {
-        let Some(state) = self.peers.get_mut(&peer) else { return false };
+        let Some(state) = self.peers.get_mut(peer) else { return false };
         if state.topics.contains(name) {
             return true;
         }
@@ -50,7 +50,7 @@ impl Gossip {
     }
 
     pub(super) fn remove_subscription(&mut self, peer: PeerIx, name: &TopicName) {
-        if !self.peers.get_mut(&peer).is_some_and(|state| state.topics.remove(name)) {
+        if !self.peers.get_mut(peer).is_some_and(|state| state.topics.remove(name)) {
             return;
         }
         if let Some(subscribers) = self.subscribers.get_mut(name) {
@@ -74,7 +74,7 @@ impl Gossip {
             return;
         }
         let tick = self.grid.tick(cx.now);
-        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let Some(state) = self.peers.get_mut(peer) else { return };
         if !state.ready || state.spend(tick, Budget::IhaveMessages).is_err() {
             return;
         }
@@ -104,7 +104,7 @@ impl Gossip {
             self.release_ask(peer);
         }
         for (peer, id) in moves.ask {
-            if let Some(state) = self.peers.get_mut(&peer) {
+            if let Some(state) = self.peers.get_mut(peer) {
                 state.asked += 1;
                 self.queue_iwant(peer, id);
             }
@@ -112,7 +112,7 @@ impl Gossip {
     }
 
     pub(super) fn release_ask(&mut self, peer: PeerIx) {
-        if let Some(state) = self.peers.get_mut(&peer) {
+        if let Some(state) = self.peers.get_mut(peer) {
             state.asked = state.asked.saturating_sub(1);
         }
     }
@@ -123,7 +123,7 @@ impl Gossip {
             return;
         }
         let tick = self.grid.tick(cx.now);
-        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let Some(state) = self.peers.get_mut(peer) else { return };
         let mut found = Vec::new();
         for id in ids {
             if state.spend(tick, Budget::IwantIds).is_err() {
@@ -149,7 +149,7 @@ impl Gossip {
             return;
         }
         let tick = self.grid.tick(cx.now);
-        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let Some(state) = self.peers.get_mut(peer) else { return };
         for id in ids {
             if state.spend(tick, Budget::DontWantIds).is_err() {
                 return;

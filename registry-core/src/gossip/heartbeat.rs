@@ -77,7 +77,7 @@ impl Gossip {
         for (name, keys) in self.cache.recent(tick) {
             let Some(topic) = self.topics.get(&name) else { continue };
             let hears = |peer: &&PeerIx| {
-                let state = self.peers.get(peer);
+                let state = self.peers.get(**peer);
                 state.is_some_and(|state| state.ready && !state.is_muted(tick)) && !topic.partners().contains(peer)
             };
             let targets: Vec<PeerIx> =

@@ -20,7 +20,7 @@ pub(super) struct Fanout {
 impl Gossip {
     /// May the topic's mesh take the peer at `at`, as far as this node knows?
     fn graft_time(&self, topic: &Topic, peer: PeerIx, outbound_only: bool, slack: Duration) -> Option<Instant> {
-        let state = self.peers.get(&peer)?;
+        let state = self.peers.get(peer)?;
         let fits = state.ready && (state.outbound || !outbound_only) && !topic.mesh.contains(&peer);
         fits.then(|| topic.backoffs.graft_after(peer, slack).unwrap_or(Instant::ORIGIN))
     }
@@ -43,7 +43,7 @@ impl Gossip {
     }
 
     fn outbound_in_mesh(&self, topic: &Topic) -> usize {
-        topic.mesh.iter().filter(|peer| self.peers.get(peer).is_some_and(|state| state.outbound)).count()
+        topic.mesh.iter().filter(|peer| self.peers.get(**peer).is_some_and(|state| state.outbound)).count()
     }
 
     /// For checkers: topic, degree and peers that could be grafted now, of each mesh.
@@ -136,7 +136,7 @@ impl Gossip {
         let Some(topic) = self.topics.get(name).filter(|topic| topic.mesh.len() > config.d_hi) else { return };
         let mut members: Vec<PeerIx> = topic.mesh.iter().copied().collect();
         cx.rng.shuffle(&mut members);
-        let is_outbound = |peer: &PeerIx| self.peers.get(peer).is_some_and(|state| state.outbound);
+        let is_outbound = |peer: &PeerIx| self.peers.get(*peer).is_some_and(|state| state.outbound);
         let (outbound, inbound): (Vec<_>, Vec<_>) = members.iter().partition(|peer| is_outbound(peer));
         let (quota, spare) = outbound.split_at(config.d_out.min(outbound.len()));
         let mut rest: Vec<PeerIx> = spare.iter().copied().chain(inbound).collect();
@@ -177,7 +177,7 @@ impl Gossip {
         if topic.mesh.contains(&peer) {
             return;
         }
-        let outbound = self.peers.get(&peer).is_some_and(|state| state.outbound);
+        let outbound = self.peers.get(peer).is_some_and(|state| state.outbound);
         let full = topic.mesh.len() >= config.d_hi && !outbound;
         if full || topic.backoffs.holds(cx.now, peer) || !self.add_subscription(peer, name) {
             self.prune(cx, peer, name, config.prune_backoff);

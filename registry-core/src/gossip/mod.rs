@@ -23,7 +23,6 @@ mod tests;
 mod validate;
 mod wants;
 
-use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
@@ -31,7 +30,7 @@ use bytes::Bytes;
 
 use crate::action::SendClass;
 use crate::catalog::Verdict;
-use crate::collections::SeenCache;
+use crate::collections::{PeerMap, SeenCache};
 use crate::cx::Cx;
 use crate::event::OpError;
 use crate::id::{JobId, OpId, PeerId, PeerIx, StoreId, TopicName};
@@ -68,7 +67,7 @@ pub(crate) struct Gossip {
     /// The next heartbeat for meshes and fanouts; recomputed when `stale`.
     upkeep: Option<u64>,
     stale: bool,
-    peers: BTreeMap<PeerIx, PeerState>,
+    peers: PeerMap<PeerState>,
     /// The last heartbeat at which some peer's IDONTWANT holds; none does when all were forgotten.
     dont_wants: Option<u64>,
     /// Connected peers by the topics they subscribe to, whether this node has joined them or not.
@@ -113,7 +112,7 @@ impl Gossip {
             ran: 0,
             upkeep: None,
             stale: false,
-            peers: BTreeMap::new(),
+            peers: PeerMap::default(),
             dont_wants: None,
             subscribers: BTreeMap::new(),
             topics: BTreeMap::new(),
@@ -153,7 +152,10 @@ impl Gossip {
 
     /// A connected peer speaks pubsub, or now another version of it.
     pub(crate) fn handle_peer_up(&mut self, cx: &mut Cx<'_>, peer: PeerIx, version: GossipVersion, outbound: bool) {
-        let state = self.peers.entry(peer).or_insert_with(|| PeerState::new(outbound));
+        if !self.peers.contains(peer) {
+            self.peers.insert(peer, PeerState::new(outbound));
+        }
+        let Some(state) = self.peers.get_mut(peer) else { return };
         (state.version, state.outbound) = (version, outbound);
         if !core::mem::replace(&mut state.ready, true) {
             let joined = self.topics.iter().filter(|(_, topic)| topic.joined);
@@ -168,11 +170,11 @@ impl Gossip {
     }
 
     pub(crate) fn handle_peer_down(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
-        let Some(state) = self.peers.get(&peer) else { return };
+        let Some(state) = self.peers.get(peer) else { return };
         for topic in state.topics.clone() {
             self.remove_subscription(peer, &topic);
         }
-        self.peers.remove(&peer);
+        self.peers.remove(peer);
         self.outgoing.remove(&peer);
         let moves = self.wants.peer_down(cx.now, peer, |key| self.pending.contains(key));
         self.pursue(moves);
@@ -180,9 +182,9 @@ impl Gossip {
     }
 
     pub(crate) fn handle_rpc(&mut self, cx: &mut Cx<'_>, peer: PeerIx, rpc: &Rpc) {
-        if let Entry::Vacant(vacant) = self.peers.entry(peer) {
+        if !self.peers.contains(peer) {
             let Some(side) = cx.peers.side(peer) else { return };
-            vacant.insert(PeerState::new(side == Side::Dialer));
+            self.peers.insert(peer, PeerState::new(side == Side::Dialer));
         }
         self.handle_subscriptions(cx, peer, &rpc.subscriptions);
         for msg in rpc.publish.iter().take(MAX_PUBLISH) {
@@ -204,7 +206,7 @@ impl Gossip {
     /// A peer reads too slowly: something to it was dropped.
     pub(crate) fn handle_send_dropped(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
         let tick = self.grid.tick(cx.now);
-        if self.peers.get_mut(&peer).is_some_and(|state| state.note_drop(tick)) {
+        if self.peers.get_mut(peer).is_some_and(|state| state.note_drop(tick)) {
             self.prune_from_all(cx, peer);
             self.finish(cx);
         }
@@ -265,14 +267,15 @@ impl Gossip {
     }
 
     fn announce(&self, cx: &mut Cx<'_>, subscribe: bool, topic: &TopicName) {
-        let ready: Vec<PeerIx> = self.peers.iter().filter(|(_, state)| state.ready).map(|(peer, _)| *peer).collect();
+        let mut ready: Vec<PeerIx> = self.peers.iter().filter(|(_, state)| state.ready).map(|(peer, _)| peer).collect();
+        ready.sort_unstable();
         let subscriptions = alloc::vec![Subscription { subscribe, topic: topic.clone() }];
         send::broadcast(cx, &ready, Rpc { subscriptions, ..Rpc::default() }, SendClass::Control);
     }
 
     /// Subscribers of a topic to whom something can be sent, in ascending order.
     fn ready_subscribers(&self, topic: &str) -> Vec<PeerIx> {
-        let ready = |peer: &&PeerIx| self.peers.get(peer).is_some_and(|state| state.ready);
+        let ready = |peer: &&PeerIx| self.peers.get(**peer).is_some_and(|state| state.ready);
         self.subscribers.get(topic).into_iter().flatten().filter(ready).copied().collect()
     }
 }

@@ -148,7 +148,7 @@ impl Gossip {
             None => Vec::new(),
         };
         let (tick, key) = (self.grid.tick(cx.now), id.key());
-        let wants = |peer: &PeerIx| self.peers.get(peer).is_some_and(|state| state.wants(tick, &key));
+        let wants = |peer: &PeerIx| self.peers.get(*peer).is_some_and(|state| state.wants(tick, &key));
         chosen.into_iter().filter(wants).collect()
     }
 }

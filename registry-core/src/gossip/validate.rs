@@ -298,7 +298,7 @@ impl Gossip {
         let wanted = |peer: &PeerIx| {
             Some(*peer) != author
                 && !copy.holders.contains(peer)
-                && self.peers.get(peer).is_some_and(|state| state.wants(tick, key))
+                && self.peers.get(*peer).is_some_and(|state| state.wants(tick, key))
         };
         let peers: Vec<PeerIx> = topic.mesh.iter().copied().filter(wanted).collect();
         let aware: Vec<PeerIx> = peers.iter().chain(&copy.holders).copied().chain(author).collect();
@@ -317,7 +317,7 @@ impl Gossip {
         peers.sort_unstable();
         peers.dedup();
         peers.retain(|peer| {
-            let speaks = self.peers.get(peer).is_some_and(|state| state.version >= GossipVersion::V1_2);
+            let speaks = self.peers.get(*peer).is_some_and(|state| state.version >= GossipVersion::V1_2);
             speaks && !copy.holders.contains(peer)
         });
         let control = Control { idontwant: alloc::vec![copy.id.to_bytes()], ..Control::default() };

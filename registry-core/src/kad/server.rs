@@ -1,11 +1,11 @@
 //! Answers to peers.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use multiaddr::Multiaddr;
 
+use crate::collections::PeerMap;
 use crate::cx::Cx;
 use crate::id::{PeerId, PeerIx, Token};
 use crate::kad::announce::Kind;
@@ -41,7 +41,7 @@ const MAX_OWN_ADDRS: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Server {
-    budgets: BTreeMap<PeerIx, Budget>,
+    budgets: PeerMap<Budget>,
 }
 
 /// A token bucket.
@@ -63,11 +63,14 @@ pub(super) struct InboundPut {
 
 impl Server {
     pub(super) fn forget(&mut self, peer: PeerIx) {
-        self.budgets.remove(&peer);
+        self.budgets.remove(peer);
     }
 
     fn admits(&mut self, now: Instant, peer: PeerIx) -> bool {
-        let budget = self.budgets.entry(peer).or_insert(Budget { left: BURST, at: now });
+        if !self.budgets.contains(peer) {
+            self.budgets.insert(peer, Budget { left: BURST, at: now });
+        }
+        let Some(budget) = self.budgets.get_mut(peer) else { return false };
         let earned = micros(now.since(budget.at)).saturating_mul(u64::from(PER_SECOND)) / 1_000_000;
         if earned > 0 {
             budget.left = u32::try_from(earned).unwrap_or(BURST).saturating_add(budget.left).min(BURST);

@@ -3,9 +3,9 @@
 //! A live entry never gives way to a newcomer (seniority, K9), so a flood of fresh identities cannot push out peers
 //! that were there before. Only an entry whose last request failed, or that cannot be reached, is replaceable.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::collections::PeerMap;
 use crate::id::PeerIx;
 use crate::kad::position::{Distance, Position};
 use crate::time::Instant;
@@ -46,12 +46,12 @@ pub(crate) struct Table {
     local: Position,
     k: usize,
     buckets: Vec<Vec<Entry>>,
-    bucket_of: BTreeMap<PeerIx, u8>,
+    bucket_of: PeerMap<u8>,
 }
 
 impl Table {
     pub(crate) fn new(local: Position, k: usize) -> Self {
-        Self { local, k: k.max(1), buckets: Vec::new(), bucket_of: BTreeMap::new() }
+        Self { local, k: k.max(1), buckets: Vec::new(), bucket_of: PeerMap::default() }
     }
 
     pub(crate) fn local(&self) -> Position {
@@ -67,7 +67,7 @@ impl Table {
     }
 
     pub(crate) fn contains(&self, peer: PeerIx) -> bool {
-        self.bucket_of.contains_key(&peer)
+        self.bucket_of.contains(peer)
     }
 
     /// Buckets up to the deepest one that has an entry.
@@ -116,7 +116,7 @@ impl Table {
         self.bucket_of.insert(peer, number);
         match replaced {
             Some(old) => {
-                self.bucket_of.remove(&old);
+                self.bucket_of.remove(old);
                 Admission::Replaced(old)
             }
             None => Admission::Added,
@@ -145,7 +145,7 @@ impl Table {
 
     /// The removed peer's bucket.
     pub(crate) fn remove(&mut self, peer: PeerIx) -> Option<usize> {
-        let index = usize::from(self.bucket_of.remove(&peer)?);
+        let index = usize::from(self.bucket_of.remove(peer)?);
         self.buckets.get_mut(index)?.retain(|entry| entry.peer != peer);
         Some(index)
     }
@@ -196,7 +196,9 @@ impl Table {
     pub(crate) fn assert_consistent(&self) {
         let mut peers: Vec<_> = self.entries().map(|entry| entry.peer).collect();
         peers.sort_unstable();
-        assert!(peers.iter().eq(self.bucket_of.keys()), "the index names each entry once");
+        let mut indexed: Vec<_> = self.bucket_of.iter().map(|(peer, _)| peer).collect();
+        indexed.sort_unstable();
+        assert_eq!(peers, indexed, "the index names each entry once");
         for (index, bucket) in self.buckets.iter().enumerate() {
             assert!(bucket.len() <= self.k, "a bucket of more than k");
             let prefix = |entry: &Entry| self.local.distance(entry.position).common_prefix();
@@ -205,7 +207,7 @@ impl Table {
     }
 
     fn entry_mut(&mut self, peer: PeerIx) -> Option<&mut Entry> {
-        let index = usize::from(*self.bucket_of.get(&peer)?);
+        let index = usize::from(*self.bucket_of.get(peer)?);
         self.buckets.get_mut(index)?.iter_mut().find(|entry| entry.peer == peer)
     }
 }
