@@ -108,7 +108,10 @@ impl Index {
         for live in &self.live {
             let mut matcher = Matcher::new(folded_query);
             let mut name = Vec::new();
-            for ix in 0..live.segment.documents() {
+            let mut next = 0;
+            while next < live.segment.documents() {
+                let ix = next;
+                next += 1;
                 let text = live.segment.name(ix);
                 if text.len() + tolerance(folded_query) < folded_query.len() {
                     continue;
@@ -120,6 +123,9 @@ impl Index {
                 {
                     let dependents = found.entry((errors, name.clone())).or_insert(0u64);
                     *dependents += u64::from(self.dependents(live.segment.fingerprint(ix)));
+                }
+                if let Some(beginning) = matcher.hopeless().filter(|beginning| name.starts_with(beginning)) {
+                    next = live.segment.past(next, beginning);
                 }
             }
         }

@@ -37,16 +37,12 @@ impl<'a> Terms<'a> {
         Postings::new(self.current)
     }
 
-    /// Passes over blocks of terms that all have this beginning; the next call of `advance` may lead to one more.
+    /// Passes over terms that all have this beginning, as the present one has; some of them may be left.
     pub(in crate::search) fn skip(&mut self, beginning: &[u8]) {
-        if !self.passed.is_multiple_of(BLOCK_TERMS as u32) {
-            return;
-        }
-        let next = self.passed / BLOCK_TERMS as u32;
+        let next = self.passed.div_ceil(BLOCK_TERMS as u32);
         let has_it = |block: &u32| self.segment.first_term(*block).starts_with(beginning);
-        let skipped = (next + 1..self.segment.blocks()).take_while(has_it).count() as u32;
-        if skipped > 0 {
-            *self = self.segment.block(next + skipped);
+        if let Some(last) = (next..self.segment.blocks()).take_while(has_it).last() {
+            *self = self.segment.block(last);
         }
     }
 

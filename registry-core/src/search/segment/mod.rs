@@ -201,6 +201,18 @@ impl Segment {
         (begin..end, begin..named)
     }
 
+    /// The first document from `from` on whose name, letters and digits alone, does not begin so. All that do, stand
+    /// together, from `from` on.
+    pub(super) fn past(&self, from: DocumentIx, beginning: &[u8]) -> DocumentIx {
+        let begins = |ix| folded(self.name(ix)).take(beginning.len()).eq(beginning.iter().copied());
+        let (mut low, mut step) = (from, 1);
+        while low + step <= self.documents && begins(low + step - 1) {
+            low += step;
+            step *= 2;
+        }
+        low + partition_point((self.documents - low).min(step), |ahead| begins(low + ahead))
+    }
+
     /// The packages a document depends on.
     pub(super) fn dependencies(&self, ix: DocumentIx) -> impl Iterator<Item = Fingerprint> + '_ {
         let mut rest = self.cut(Region::Edges, ix, 24 + FIELDS);
