@@ -24,10 +24,10 @@ const MAX_ENVELOPE: usize = 20 * 1024;
 
 /// What is known of a package before anybody has signed it.
 #[derive(Clone, Debug)]
-struct Described {
-    name: Name,
-    version: String,
-    summary: String,
+pub(crate) struct Described {
+    pub(crate) name: Name,
+    pub(crate) version: String,
+    pub(crate) summary: String,
     description: String,
     tags: Vec<String>,
     depends: Vec<String>,
@@ -152,7 +152,8 @@ impl Corpus {
 }
 
 impl Described {
-    fn release(&self, version: &str, publishers: &BTreeMap<String, PublisherId>) -> NewRelease {
+    /// `publishers` are those of the packages it may depend on.
+    pub(crate) fn release(&self, version: &str, publishers: &BTreeMap<String, PublisherId>) -> NewRelease {
         let dependency = |name: &String| {
             let publisher = publishers.get(name).copied();
             let name = Name::new(name).ok().filter(|_| publisher.is_some())?;
@@ -174,7 +175,7 @@ impl Described {
 }
 
 /// A publisher's node that nobody else sees.
-struct Author {
+pub(crate) struct Author {
     node: Node,
     key: KeyPair,
     publisher: PublisherId,
@@ -182,7 +183,7 @@ struct Author {
 }
 
 impl Author {
-    fn new(seed: u64, ix: u32) -> Self {
+    pub(crate) fn new(seed: u64, ix: u32) -> Self {
         let (node_key, key) = (KeyPair::derive(seed, "author-node", ix), KeyPair::derive(seed, "author", ix));
         let local: LocalPublisher = publisher(&key, seed, ix);
         let publisher = local.id;
@@ -200,7 +201,7 @@ impl Author {
         self.publisher
     }
 
-    fn rows(&self) -> impl Iterator<Item = Write> + '_ {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Write> + '_ {
         let write = |((table, key), value): (&(Table, Bytes), &Bytes)| {
             let (table, key, value) = (*table, key.clone(), Some(value.clone()));
             Write { table, key, value }
@@ -208,7 +209,7 @@ impl Author {
         self.rows.iter().map(write)
     }
 
-    fn publish(&mut self, releases: Vec<NewRelease>) {
+    pub(crate) fn publish(&mut self, releases: Vec<NewRelease>) {
         for batch in releases.chunks(MAX_BATCH) {
             let accepted = self.node.command(Instant::ORIGIN, Command::PublishBatch(batch.to_vec()));
             assert!(accepted.is_ok(), "{accepted:?}");
@@ -280,7 +281,7 @@ fn read(text: &str, count: usize) -> Vec<Described> {
 
 /// Plausible packages: a subject and a kind in the name, a sentence of both and some of a vocabulary in which few words
 /// are common and many rare.
-fn invent(seed: u64, count: usize) -> Vec<Described> {
+pub(crate) fn invent(seed: u64, count: usize) -> Vec<Described> {
     const KINDS: [&str; 12] = [
         "parser", "client", "server", "viewer", "editor", "library", "tools", "driver", "codec", "daemon", "shell",
         "game",

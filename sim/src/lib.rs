@@ -11,6 +11,7 @@ mod corpus;
 pub mod crypto;
 pub mod disk;
 pub mod engine;
+pub mod flood;
 pub mod light;
 pub mod mix;
 pub mod net;

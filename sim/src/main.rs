@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use sim::catch_up::CatchUpScenario;
+use sim::flood::FloodScenario;
 use sim::light::LightScenario;
 use sim::{Scenario, Verdict};
 
@@ -39,6 +40,11 @@ enum Command {
     ///
     /// Exits as `run` does.
     CatchUp(CatchUp),
+    /// Flood honest nodes with statements of fresh publishers that imitate the honest ones, and look for the honest
+    /// packages.
+    ///
+    /// Exits as `run` does.
+    Flood(Flood),
 }
 
 #[derive(Args)]
@@ -133,6 +139,49 @@ struct CatchUp {
     /// Write one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct Flood {
+    /// Virtual nodes, a fifth of them attackers.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(10..=10_000))]
+    nodes: u32,
+    /// Honest packages, one statement each.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    honest: u32,
+    /// Statements of the flood for each honest one.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    flood: u32,
+    /// What a node keeps, in times of the honest statements.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    budget: u32,
+    /// Decides every random choice.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Flood {
+    fn scenario(&self) -> FloodScenario {
+        FloodScenario {
+            nodes: self.nodes,
+            honest: self.honest as usize,
+            flood: self.flood as usize,
+            budget: self.budget as usize,
+            seed: self.seed,
+        }
+    }
+
+    /// The whole command, with every value that decides the run.
+    fn replay(&self) -> String {
+        let Self { nodes, honest, flood, budget, seed, json: _ } = self;
+        format!(
+            "cargo run --release -p sim -- flood --nodes {nodes} --honest {honest} --flood {flood} --budget {budget} \
+             --seed {seed}"
+        )
+    }
 }
 
 impl CatchUp {
@@ -235,6 +284,11 @@ fn main() -> ExitCode {
             let command = announce(catch_up.replay(), catch_up.json);
             let report = sim::catch_up::run(&catch_up.scenario(), command);
             tell(&report, report.verdict, catch_up.json)
+        }
+        Command::Flood(flood) => {
+            let command = announce(flood.replay(), flood.json);
+            let report = sim::flood::run(&flood.scenario(), command);
+            tell(&report, report.verdict, flood.json)
         }
         Command::Light(light) => {
             let command = announce(light.replay(), light.json);

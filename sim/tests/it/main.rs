@@ -3,6 +3,7 @@
 mod batches;
 mod catch_up;
 mod determinism;
+mod flood;
 mod golden;
 mod light;
 mod planted;
