@@ -30,7 +30,12 @@ pub(crate) async fn js_libp2p_identifies_pings_stores_and_finds(mix: Mix) {
     let other = Wharf::start(&mix, config(), vec![node.addr()]).await;
     let js = Js::start(KAD).await;
     js.dial(&node.addr()).await;
-    eventually("js knows both", async || js.servers().await == 2).await;
+    // It looks around by itself once, perhaps before it knows that wharf serves, and then not for minutes.
+    let look_around = async || {
+        js.closest(b"around").await;
+        js.servers().await == 2
+    };
+    eventually("js knows both", look_around).await;
     for wharf in [&node, &other] {
         eventually("wharf knows the two others", async || Peer::Wharf(wharf).servers().await == 2).await;
     }
