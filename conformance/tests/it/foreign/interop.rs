@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use conformance::{Foreign, Setup};
 use futures::StreamExt;
 use futures::future::join_all;
 use libp2p_identity::PeerId;
@@ -19,7 +20,6 @@ use registry_node::{Error, Keys, Notice, Registry, Subscription};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::rust::{Foreign, Setup};
 use crate::PATIENCE;
 use crate::net::shell::Shell;
 use crate::runtimes::Mix;

@@ -1,13 +1,13 @@
 //! Networks with js-libp2p in them: kad-dht, gossipsub, identify and ping over TCP, noise and yamux.
 
 use bytes::Bytes;
+use conformance::{Foreign, Setup};
 use registry_core::command::DhtCommand;
 use registry_core::event::DhtResult;
 use serde_json::json;
 
 use super::interop::{Peer, Wharf, config, eventually, provider_key};
 use super::js_peer::{Js, hex, missing};
-use super::rust::{Foreign, Setup};
 use crate::runtimes::Mix;
 use crate::table::skip;
 

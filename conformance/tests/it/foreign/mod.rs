@@ -3,4 +3,3 @@
 pub(crate) mod interop;
 pub(crate) mod js;
 mod js_peer;
-mod rust;

@@ -14,7 +14,8 @@ use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::PATIENCE;
+/// A busy machine is no reason to drop messages.
+const QUEUED: Duration = Duration::from_secs(60);
 
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
@@ -26,17 +27,18 @@ struct Behaviour {
 }
 
 /// A running foreign peer; it ends when dropped.
-pub(crate) struct Foreign {
-    pub(crate) peer_id: PeerId,
-    pub(crate) addr: Multiaddr,
+pub struct Foreign {
+    pub peer_id: PeerId,
+    pub addr: Multiaddr,
     orders: mpsc::UnboundedSender<Order>,
-    pub(crate) messages: mpsc::UnboundedReceiver<(PeerId, Vec<u8>)>,
+    pub messages: mpsc::UnboundedReceiver<(PeerId, Vec<u8>)>,
 }
 
 enum Order {
     Dial(Multiaddr),
     Put(Vec<u8>, Vec<u8>, oneshot::Sender<bool>),
     Get(Vec<u8>, oneshot::Sender<Option<Vec<u8>>>),
+    Closest(Vec<u8>, oneshot::Sender<Vec<PeerId>>),
     Provide(Vec<u8>, oneshot::Sender<bool>),
     Providers(Vec<u8>, oneshot::Sender<Vec<PeerId>>),
     StopProviding(Vec<u8>, oneshot::Sender<()>),
@@ -49,12 +51,13 @@ enum Order {
 
 /// How a foreign peer is set up.
 #[derive(Clone, Debug)]
-pub(crate) struct Setup {
-    pub(crate) kad_protocol: String,
+pub struct Setup {
+    pub kad_protocol: String,
     /// Bucket size and replication.
-    pub(crate) k: usize,
-    pub(crate) provider_ttl: Duration,
-    pub(crate) ping_interval: Duration,
+    pub k: usize,
+    pub provider_ttl: Duration,
+    pub ping_interval: Duration,
+    pub bootstrap_interval: Duration,
 }
 
 impl Default for Setup {
@@ -64,31 +67,34 @@ impl Default for Setup {
             k: 20,
             provider_ttl: Duration::from_secs(48 * 3600),
             ping_interval: Duration::from_secs(15),
+            // What a busy machine made a first lookup miss is found soon, not after five minutes.
+            bootstrap_interval: Duration::from_secs(5),
         }
     }
 }
 
 /// What it knows of a peer.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Acquaintance {
+pub struct Acquaintance {
     /// Pings it has answered since it was last connected.
-    pub(crate) pongs: u32,
+    pub pongs: u32,
     /// How often its last connection ended.
-    pub(crate) lost: u32,
-    pub(crate) agent: String,
-    pub(crate) protocols: Vec<String>,
+    pub lost: u32,
+    pub agent: String,
+    pub protocols: Vec<String>,
 }
 
 /// What a running query answers.
 enum Waiting {
     Done(oneshot::Sender<bool>),
     Value(oneshot::Sender<Option<Vec<u8>>>),
+    Closest(oneshot::Sender<Vec<PeerId>>),
     Providers(oneshot::Sender<Vec<PeerId>>, Vec<PeerId>),
 }
 
 impl Foreign {
     /// Starts a peer on a free port of the loopback interface, a DHT server.
-    pub(crate) async fn start(setup: Setup) -> Self {
+    pub async fn start(setup: Setup) -> Self {
         let key = Keypair::generate_ed25519();
         let mut swarm = swarm(&key, setup);
         swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
@@ -106,51 +112,56 @@ impl Foreign {
         Self { peer_id, addr, orders, messages }
     }
 
-    pub(crate) fn dial(&self, addr: Multiaddr) {
+    pub fn dial(&self, addr: Multiaddr) {
         self.order(Order::Dial(addr));
     }
 
     /// Brings a value to the closest peers; true when most of them have taken it.
-    pub(crate) async fn put(&self, key: &[u8], value: &[u8]) -> bool {
+    pub async fn put(&self, key: &[u8], value: &[u8]) -> bool {
         self.ask(|reply| Order::Put(key.to_vec(), value.to_vec(), reply)).await
     }
 
-    pub(crate) async fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+    pub async fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.ask(|reply| Order::Get(key.to_vec(), reply)).await
     }
 
-    pub(crate) async fn provide(&self, key: &[u8]) -> bool {
+    /// The closest peers that answered.
+    pub async fn closest(&self, key: &[u8]) -> Vec<PeerId> {
+        self.ask(|reply| Order::Closest(key.to_vec(), reply)).await
+    }
+
+    pub async fn provide(&self, key: &[u8]) -> bool {
         self.ask(|reply| Order::Provide(key.to_vec(), reply)).await
     }
 
-    pub(crate) async fn providers(&self, key: &[u8]) -> Vec<PeerId> {
+    pub async fn providers(&self, key: &[u8]) -> Vec<PeerId> {
         self.ask(|reply| Order::Providers(key.to_vec(), reply)).await
     }
 
-    pub(crate) async fn stop_providing(&self, key: &[u8]) {
+    pub async fn stop_providing(&self, key: &[u8]) {
         self.ask(|reply| Order::StopProviding(key.to_vec(), reply)).await;
     }
 
     /// Peers in its routing table.
-    pub(crate) async fn servers(&self) -> usize {
+    pub async fn servers(&self) -> usize {
         self.ask(Order::Servers).await
     }
 
-    pub(crate) fn subscribe(&self, topic: &str) {
+    pub fn subscribe(&self, topic: &str) {
         self.order(Order::Subscribe(topic.to_string()));
     }
 
     /// False when it has nobody to send to.
-    pub(crate) async fn publish(&self, topic: &str, data: &[u8]) -> bool {
+    pub async fn publish(&self, topic: &str, data: &[u8]) -> bool {
         self.ask(|reply| Order::Publish(topic.to_string(), data.to_vec(), reply)).await
     }
 
     /// Its mesh of a topic, in ascending order.
-    pub(crate) async fn mesh(&self, topic: &str) -> Vec<PeerId> {
+    pub async fn mesh(&self, topic: &str) -> Vec<PeerId> {
         self.ask(|reply| Order::Mesh(topic.to_string(), reply)).await
     }
 
-    pub(crate) async fn acquaintance(&self, peer: PeerId) -> Acquaintance {
+    pub async fn acquaintance(&self, peer: PeerId) -> Acquaintance {
         self.ask(|reply| Order::Acquaintance(peer, reply)).await
     }
 
@@ -172,15 +183,13 @@ fn swarm(key: &Keypair, setup: Setup) -> Swarm<Behaviour> {
     let mut config = kad::Config::new(protocol);
     config.set_kbucket_size(k).set_replication_factor(k);
     config.set_query_timeout(Duration::from_secs(20)).set_provider_record_ttl(Some(setup.provider_ttl));
-    // What a busy machine made a first lookup miss is found soon, not after five minutes.
-    config.set_periodic_bootstrap_interval(Some(Duration::from_secs(5)));
+    config.set_periodic_bootstrap_interval(Some(setup.bootstrap_interval));
     let mut kad = kad::Behaviour::with_config(peer_id, MemoryStore::new(peer_id), config);
     kad.set_mode(Some(kad::Mode::Server));
     let gossip = gossipsub::ConfigBuilder::default()
         .heartbeat_initial_delay(Duration::ZERO)
-        // A busy machine is no reason to drop messages.
-        .publish_queue_duration(PATIENCE)
-        .forward_queue_duration(PATIENCE)
+        .publish_queue_duration(QUEUED)
+        .forward_queue_duration(QUEUED)
         .build()
         .unwrap();
     let signed = gossipsub::MessageAuthenticity::Signed(key.clone());
@@ -256,6 +265,9 @@ impl State {
             Order::Get(key, reply) => {
                 self.waiting.insert(kad.get_record(key.into()), Waiting::Value(reply));
             }
+            Order::Closest(key, reply) => {
+                self.waiting.insert(kad.get_closest_peers(key), Waiting::Closest(reply));
+            }
             Order::Provide(key, reply) => {
                 self.waiting.insert(kad.start_providing(key.into()).unwrap(), Waiting::Done(reply));
             }
@@ -318,6 +330,13 @@ impl State {
             (Waiting::Done(reply), kad::QueryResult::StartProviding(outcome)) => answer(reply, outcome.is_ok()),
             (Waiting::Value(reply), kad::QueryResult::GetRecord(Ok(kad::GetRecordOk::FoundRecord(found)))) => {
                 answer(reply, Some(found.record.value));
+            }
+            (Waiting::Closest(reply), kad::QueryResult::GetClosestPeers(outcome)) => {
+                let peers = match outcome {
+                    Ok(found) => found.peers,
+                    Err(kad::GetClosestPeersError::Timeout { peers, .. }) => peers,
+                };
+                answer(reply, peers.into_iter().map(|peer| peer.peer_id).collect());
             }
             (Waiting::Value(reply), _) if last => answer(reply, None),
             (Waiting::Providers(reply, mut found), result) => {
