@@ -3,13 +3,15 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 
 use crate::networks::{Arena, Heard, Meter, Network, median};
 
 const MESSAGE: usize = 1024;
+/// Messages that are being published: a slow node does not hold up the others.
+const IN_FLIGHT: usize = 64;
 /// After the last message, for those that are on the way.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -65,13 +67,16 @@ impl<N: Network> Side<N> {
     async fn round(&mut self, meter: Meter, epoch: Instant, options: &Options) -> Result<(), Box<dyn Error>> {
         let count = options.rate * options.seconds;
         let start = Instant::now();
-        let mut ticks = interval(Duration::from_secs(1) / options.rate);
-        for node in (0..options.nodes).cycle().take(count as usize) {
-            ticks.tick().await;
+        let ticks = interval(Duration::from_secs(1) / options.rate);
+        let ticks = stream::unfold(ticks, async |mut ticks| Some((ticks.tick().await, ticks)));
+        let network = &self.network;
+        let publish = |(node, _)| {
             let mut data = vec![0; MESSAGE];
             data[..8].copy_from_slice(&(epoch.elapsed().as_nanos() as u64).to_be_bytes());
-            self.network.publish(node, data).await?;
-        }
+            network.publish(node, data)
+        };
+        let nodes = stream::iter((0..options.nodes).cycle().take(count as usize));
+        nodes.zip(ticks).map(publish).buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
         self.rate.push(f64::from(count) / start.elapsed().as_secs_f64());
         let expected = count as usize * (options.nodes - 1);
         self.expected += expected;
