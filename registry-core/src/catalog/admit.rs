@@ -75,7 +75,7 @@ pub(super) struct Commit {
 }
 
 impl Commit {
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.head.record.len() + self.entries.iter().map(|entry| entry.envelope.len()).sum::<usize>()
     }
 }

@@ -50,6 +50,15 @@ pub(crate) struct Usage {
     pub(crate) bytes: usize,
 }
 
+impl Usage {
+    fn and(self, other: Self) -> Self {
+        Self {
+            publishers: self.publishers.saturating_add(other.publishers),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
 /// What quotas have to tell.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QuotaUse {
@@ -142,11 +151,11 @@ impl Quotas {
         Usage { publishers: self.limits.max_publishers / 4, bytes: self.limits.max_bytes / 4 }
     }
 
-    /// Does a publisher with so many bytes fit among the settled?
-    fn settles(&self, coming: Usage) -> bool {
+    /// Is what the settled would hold within their part of the budget?
+    fn settles(&self, settled: Usage) -> bool {
         let (limits, lottery) = (&self.limits, self.lottery());
-        self.settled.publishers.saturating_add(coming.publishers) <= limits.max_publishers - lottery.publishers
-            && self.settled.bytes.saturating_add(coming.bytes) <= limits.max_bytes - lottery.bytes
+        settled.publishers <= limits.max_publishers - lottery.publishers
+            && settled.bytes <= limits.max_bytes - lottery.bytes
     }
 }
 
@@ -160,8 +169,7 @@ impl Catalog {
         }
     }
 
-    /// Where a valid run's publisher would stand with it, and whom that would put out; `None` refuses it. Bytes on their
-    /// way to the store are not counted: `MAX_PENDING_BYTES` bounds them.
+    /// Where a valid run's publisher would stand with it, and whom that would put out; `None` refuses it.
     pub(super) fn room_for(&self, run: &Run) -> Option<(Standing, Vec<PublisherId>)> {
         let (publisher, quotas) = (run.publisher(), &self.quotas);
         if self.is_own(publisher) {
@@ -175,18 +183,15 @@ impl Catalog {
         if length > quotas.limits.max_statements_per_publisher || bytes > quotas.limits.max_bytes_per_publisher {
             return None;
         }
-        let unknown = usize::from(log.is_none());
-        let on_their_way = self.busy.keys().filter(|publisher| !self.logs.contains_key(publisher)).count();
-        let coming = Usage { publishers: unknown * (1 + on_their_way), bytes: run.size() };
+        let coming = Usage { publishers: usize::from(log.is_none()), bytes: run.size() };
+        let settled = self.taken(Standing::Settled).and(coming);
         match log.map(|log| log.standing) {
             _ if quotas.followed.contains(&publisher) => Some((Standing::Kept, Vec::new())),
             Some(Standing::Kept) => Some((Standing::Kept, Vec::new())),
-            None | Some(Standing::Settled) if quotas.settles(coming) => Some((Standing::Settled, Vec::new())),
+            None | Some(Standing::Settled) if quotas.settles(settled) => Some((Standing::Settled, Vec::new())),
             Some(Standing::Settled) => {
-                let publishers = quotas.settled.publishers + quotas.drawn.publishers;
-                let share = quotas.limits.max_bytes / publishers.max(1);
-                let room = quotas.limits.max_bytes.checked_sub(quotas.settled.bytes.saturating_add(coming.bytes))?;
-                let room = Usage { publishers: usize::MAX, bytes: room };
+                let share = quotas.limits.max_bytes / (settled.publishers + quotas.drawn.publishers).max(1);
+                let room = Usage { publishers: usize::MAX, bytes: quotas.limits.max_bytes.checked_sub(settled.bytes)? };
                 let put_out = (bytes <= share).then(|| self.put_out(room, Usage::default(), None))??;
                 Some((Standing::Settled, put_out))
             }
@@ -198,11 +203,20 @@ impl Catalog {
         }
     }
 
+    /// What publishers of a standing hold, with what is on its way to the store.
+    fn taken(&self, standing: Standing) -> Usage {
+        let commits = self.committing.values().filter(|commit| commit.standing == standing);
+        let coming = commits.map(|commit| Usage {
+            publishers: usize::from(!self.logs.contains_key(&commit.publisher)),
+            bytes: commit.size(),
+        });
+        coming.fold(self.quotas.usage(standing), Usage::and)
+    }
+
     /// The drawn publishers with the lowest lots, below the given one, that must go so that the others and what is coming
     /// have room.
     fn put_out(&self, room: Usage, coming: Usage, below: Option<(u64, PublisherId)>) -> Option<Vec<PublisherId>> {
-        let mut publishers = self.quotas.drawn.publishers.saturating_add(coming.publishers);
-        let mut bytes = self.quotas.drawn.bytes.saturating_add(coming.bytes);
+        let Usage { mut publishers, mut bytes } = self.taken(Standing::Drawn).and(coming);
         let lots = self.quotas.lots.iter().take_while(|lot| below.is_none_or(|below| **lot < below));
         let mut idle = lots.filter(|(_, publisher)| !self.busy.contains_key(publisher)).take(MAX_PUT_OUT);
         let mut gone = Vec::new();
@@ -225,7 +239,7 @@ impl Catalog {
         let drawn = || {
             claim.length <= MAX_DRAWN && self.put_out(quotas.lottery(), newcomer, Some(quotas.lot(publisher))).is_some()
         };
-        quotas.settles(newcomer) || drawn()
+        quotas.settles(self.taken(Standing::Settled).and(newcomer)) || drawn()
     }
 
     /// Forgets a publisher, here and in the store. It has at most `MAX_DRAWN` statements.

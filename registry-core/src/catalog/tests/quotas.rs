@@ -95,6 +95,24 @@ fn one_publisher_has_a_quota_of_bytes() {
 }
 
 #[test]
+fn what_is_on_its_way_to_the_store_takes_room() {
+    let mut host = host();
+    tell(&mut host, &publisher(0, 2));
+    let size = host.catalog.quota_use().bytes;
+    host.catalog.quotas.limits.max_bytes = 4 * size;
+    let source = host.peer();
+    for seed in 1..10 {
+        let author = publisher(seed, 2);
+        let (record, entries) = (author.record(), author.statements.clone());
+        host.catalog.handle_entries(&mut host.world.cx(), seed.into(), source, record, 0, entries);
+    }
+    host.settle();
+    assert_eq!(host.catalog.quotas.usage(Standing::Settled).publishers, 3);
+    assert_eq!(host.catalog.quotas.usage(Standing::Drawn).publishers, 1);
+    assert_eq!(host.catalog.quota_use().bytes, 4 * size);
+}
+
+#[test]
 fn who_settled_grows_to_an_equal_share_when_all_is_full() {
     let mut host = host();
     let mut authors: Vec<_> = (0..4).map(|seed| publisher(seed, 2)).collect();
