@@ -197,10 +197,17 @@ impl Catalog {
             }
             None | Some(Standing::Drawn) => {
                 let lot = quotas.lot(publisher);
-                let put_out = (length <= MAX_DRAWN).then(|| self.put_out(quotas.lottery(), coming, Some(lot)))??;
+                let put_out = (length <= MAX_DRAWN).then(|| self.put_out(self.lottery(), coming, Some(lot)))??;
                 Some((Standing::Drawn, put_out))
             }
         }
+    }
+
+    /// What the drawn may hold: their part of the budget, less what the settled have grown into it.
+    fn lottery(&self) -> Usage {
+        let Usage { publishers, bytes } = self.quotas.lottery();
+        let left = self.quotas.limits.max_bytes.saturating_sub(self.taken(Standing::Settled).bytes);
+        Usage { publishers, bytes: bytes.min(left) }
     }
 
     /// What publishers of a standing hold, with what is on its way to the store.
@@ -237,7 +244,7 @@ impl Catalog {
         }
         let newcomer = Usage { publishers: 1, bytes: 0 };
         let drawn = || {
-            claim.length <= MAX_DRAWN && self.put_out(quotas.lottery(), newcomer, Some(quotas.lot(publisher))).is_some()
+            claim.length <= MAX_DRAWN && self.put_out(self.lottery(), newcomer, Some(quotas.lot(publisher))).is_some()
         };
         quotas.settles(self.taken(Standing::Settled).and(newcomer)) || drawn()
     }
