@@ -62,18 +62,7 @@ impl Figures {
 
         let (clock, cpu) = (Instant::now(), ProcessTime::now());
         for number in 1..=options.releases {
-            let release = NewRelease {
-                name: Name::new("content")?,
-                version: version(number)?,
-                content: content.clone(),
-                summary: String::new(),
-                description: String::new(),
-                keywords: Vec::new(),
-                category: String::new(),
-                tags: Vec::new(),
-                licence: String::new(),
-                dependencies: Vec::new(),
-            };
+            let release = NewRelease::new(Name::new("content")?, version(number)?, content.clone());
             a.publish_release(release).await?.await?;
         }
         note(&mut self.publish, clock, cpu);

@@ -2,8 +2,11 @@
 //!
 //! Run with: cargo run -p registry-core --example plain_threads
 
-// A shell has what the core must not have: a clock and I/O.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a shell has a clock and I/O, which the core must not"
+)]
 
 mod shell;
 
@@ -21,18 +24,9 @@ use shell::{Shell, greet};
 const TEXT: &[u8] = b"hello from a thread";
 
 fn release(content: Content) -> NewRelease {
-    NewRelease {
-        name: Name::new("hello").expect("letters"),
-        version: Version::new("1.0.0", Scheme::Semver).expect("a version"),
-        content,
-        summary: "what one thread tells another".into(),
-        description: String::new(),
-        keywords: Vec::new(),
-        category: String::new(),
-        tags: Vec::new(),
-        licence: "MIT".into(),
-        dependencies: Vec::new(),
-    }
+    let name = Name::new("hello").expect("letters");
+    let version = Version::new("1.0.0", Scheme::Semver).expect("a version");
+    NewRelease { summary: "what one thread tells another".into(), ..NewRelease::new(name, version, content) }
 }
 
 fn main() -> std::io::Result<()> {

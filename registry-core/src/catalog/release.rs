@@ -123,6 +123,22 @@ pub struct NewRelease {
 }
 
 impl NewRelease {
+    /// A release that says nothing of itself.
+    pub fn new(name: Name, version: Version, content: Content) -> Self {
+        Self {
+            name,
+            version,
+            content,
+            summary: String::new(),
+            description: String::new(),
+            keywords: Vec::new(),
+            category: String::new(),
+            tags: Vec::new(),
+            licence: String::new(),
+            dependencies: Vec::new(),
+        }
+    }
+
     /// Checks every field against its rule. Text may not hold control characters or such that reorder what is shown;
     /// only a description may have more than one line.
     ///

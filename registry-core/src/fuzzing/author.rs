@@ -20,17 +20,13 @@ use crate::time::{Duration, UnixTime};
 /// A small, valid release.
 pub(crate) fn release(name: &str, version: &str) -> NewRelease {
     let root = BlockId { digest: Digest::of(name.as_bytes()), codec: Codec::DagPb };
+    let name = Name::new(name).expect("a valid name");
+    let version = Version::new(version, Scheme::Semver).expect("a valid version");
     NewRelease {
-        name: Name::new(name).expect("a valid name"),
-        version: Version::new(version, Scheme::Semver).expect("a valid version"),
-        content: Content::Root { root, size: 1000 },
         summary: "a thing".into(),
-        description: String::new(),
         keywords: vec!["thing".into()],
-        category: String::new(),
-        tags: Vec::new(),
         licence: "MIT".into(),
-        dependencies: Vec::new(),
+        ..NewRelease::new(name, version, Content::Root { root, size: 1000 })
     }
 }
 

@@ -13,17 +13,11 @@ const BATCHES: u64 = 6;
 const BATCH: u64 = 64;
 
 fn batch(number: u64) -> Vec<NewRelease> {
-    let release = |row: u64| NewRelease {
-        name: Name::new(&format!("row-{row}")).expect("letters, digits and a hyphen"),
-        version: Version::new("1.0.0", Scheme::Semver).expect("a version"),
-        content: Content::Unknown,
-        summary: format!("Row {row} of an import"),
-        description: String::new(),
-        keywords: Vec::new(),
-        category: String::new(),
-        tags: Vec::new(),
-        licence: String::new(),
-        dependencies: Vec::new(),
+    let release = |row: u64| {
+        let name = Name::new(&format!("row-{row}")).expect("letters, digits and a hyphen");
+        let version = Version::new("1.0.0", Scheme::Semver).expect("a version");
+        let summary = format!("Row {row} of an import");
+        NewRelease { summary, ..NewRelease::new(name, version, Content::Unknown) }
     };
     (number * BATCH..(number + 1) * BATCH).map(release).collect()
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::args::{Deprecate, Yank};
 use crate::daemon::Lines;
 use crate::daemon::failure::failure;
-use crate::daemon::verbs::{describe, parse_publisher, parse_spec, progress};
+use crate::daemon::verbs::{describe, info, parse_publisher, parse_spec, progress};
 use crate::error::{CliError, Code};
 
 pub(super) async fn yank(registry: &Registry, yank: Yank, out: &mut Lines<'_>) -> Result<(), CliError> {
@@ -84,7 +84,7 @@ pub(super) async fn list(registry: &Registry, what: Option<String>, out: &mut Li
         None => Some(registry.publisher_id()),
         Some(text) => PublisherId::parse(text),
     };
-    let Some(publisher) = publisher else { return versions(registry, &what.unwrap_or_default(), out).await };
+    let Some(publisher) = publisher else { return info(registry, &what.unwrap_or_default(), out).await };
     let forked = registry.is_forked(publisher).await.map_err(failure)?;
     let mut packages = Vec::new();
     let mut after = None;
@@ -107,15 +107,4 @@ fn package(listed: &Listed) -> Value {
         "yanked": listed.yanked,
         "deprecated": listed.deprecated,
     })
-}
-
-async fn versions(registry: &Registry, text: &str, out: &mut Lines<'_>) -> Result<(), CliError> {
-    let spec = parse_spec(text)?;
-    let mut releases = registry.info(spec.clone()).await.map_err(failure)?;
-    if releases.is_empty() {
-        releases = vec![registry.resolve(spec).await.map_err(failure)?];
-    }
-    let forked = registry.is_forked(releases[0].release.publisher).await.map_err(failure)?;
-    let releases: Vec<_> = releases.iter().map(|one| describe(one)).collect();
-    out.line(json!({"forked": forked, "releases": releases})).await
 }

@@ -88,7 +88,7 @@ fn result(hit: &Hit, explain: bool) -> Value {
     result
 }
 
-async fn info(registry: &Registry, spec: &str, out: &mut Lines<'_>) -> Result<(), CliError> {
+pub(super) async fn info(registry: &Registry, spec: &str, out: &mut Lines<'_>) -> Result<(), CliError> {
     let spec = parse_spec(spec)?;
     let mut releases = registry.info(spec.clone()).await.map_err(failure)?;
     if releases.is_empty() {

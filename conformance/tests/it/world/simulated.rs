@@ -192,17 +192,11 @@ impl Peer for Node {
             blocks.iter().for_each(|block| state.world.put_block(self.ix, block.id.digest, block.data.clone()));
             state.contents.insert(built.tree.id, (blocks, data));
         }
+        let content = Content::Root { root: built.tree.id, size: built.tree.size };
         let release = NewRelease {
-            name: Name::new(name).unwrap(),
-            version: version(text),
-            content: Content::Root { root: built.tree.id, size: built.tree.size },
             summary: SUMMARY.into(),
-            description: String::new(),
             keywords: vec![KEYWORD.into()],
-            category: String::new(),
-            tags: Vec::new(),
-            licence: String::new(),
-            dependencies: Vec::new(),
+            ..NewRelease::new(Name::new(name).unwrap(), version(text), content)
         };
         match self.start(Command::Publish(release))?.await? {
             Event::Published { release, .. } => Ok(release),
