@@ -1,7 +1,6 @@
 //! A publisher's log outside any node.
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
