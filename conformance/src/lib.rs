@@ -9,11 +9,13 @@ use libp2p_core::{Transport, upgrade};
 use libp2p_gossipsub as gossipsub;
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_kad as kad;
-use libp2p_kad::store::MemoryStore;
+use libp2p_kad::store::{MemoryStore, RecordStore};
 use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot};
 
+/// What a foreign peer calls itself.
+pub const AGENT: &str = "foreign/1";
 /// A busy machine is no reason to drop messages.
 const QUEUED: Duration = Duration::from_secs(60);
 
@@ -42,6 +44,9 @@ enum Order {
     Provide(Vec<u8>, oneshot::Sender<bool>),
     Providers(Vec<u8>, oneshot::Sender<Vec<PeerId>>),
     StopProviding(Vec<u8>, oneshot::Sender<()>),
+    Stored(Vec<u8>, oneshot::Sender<Option<Vec<u8>>>),
+    Store(Vec<u8>, Vec<u8>, oneshot::Sender<bool>),
+    StoredProviders(Vec<u8>, oneshot::Sender<Vec<PeerId>>),
     Servers(oneshot::Sender<usize>),
     Subscribe(String),
     Publish(String, Vec<u8>, oneshot::Sender<bool>),
@@ -96,13 +101,7 @@ impl Foreign {
     /// Starts a peer on a free port of the loopback interface, a DHT server.
     pub async fn start(setup: Setup) -> Self {
         let key = Keypair::generate_ed25519();
-        let mut swarm = swarm(&key, setup);
-        swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
-        let addr = loop {
-            if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
-                break address;
-            }
-        };
+        let (mut swarm, addr) = listen(&key, behaviour(&key, setup)).await;
         swarm.add_external_address(addr.clone());
         let (orders, inbox) = mpsc::unbounded_channel();
         let (heard, messages) = mpsc::unbounded_channel();
@@ -142,6 +141,21 @@ impl Foreign {
         self.ask(|reply| Order::StopProviding(key.to_vec(), reply)).await;
     }
 
+    /// The value in its own store.
+    pub async fn stored(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.ask(|reply| Order::Stored(key.to_vec(), reply)).await
+    }
+
+    /// Puts a value into its own store; false when that is full.
+    pub async fn store(&self, key: &[u8], value: &[u8]) -> bool {
+        self.ask(|reply| Order::Store(key.to_vec(), value.to_vec(), reply)).await
+    }
+
+    /// The providers in its own store.
+    pub async fn stored_providers(&self, key: &[u8]) -> Vec<PeerId> {
+        self.ask(|reply| Order::StoredProviders(key.to_vec(), reply)).await
+    }
+
     /// Peers in its routing table.
     pub async fn servers(&self) -> usize {
         self.ask(Order::Servers).await
@@ -176,7 +190,18 @@ impl Foreign {
     }
 }
 
-fn swarm(key: &Keypair, setup: Setup) -> Swarm<Behaviour> {
+/// A peer that accepts connections and speaks no protocol on them, until the runtime ends. Gives its address.
+pub async fn mute() -> Multiaddr {
+    let (mut swarm, addr) = listen(&Keypair::generate_ed25519(), libp2p_swarm::dummy::Behaviour).await;
+    tokio::spawn(async move {
+        loop {
+            swarm.select_next_some().await;
+        }
+    });
+    addr
+}
+
+fn behaviour(key: &Keypair, setup: Setup) -> Behaviour {
     let peer_id = key.public().to_peer_id();
     let protocol = libp2p_swarm::StreamProtocol::try_from_owned(setup.kad_protocol).unwrap();
     let k = NonZeroUsize::new(setup.k).unwrap();
@@ -193,12 +218,17 @@ fn swarm(key: &Keypair, setup: Setup) -> Swarm<Behaviour> {
         .build()
         .unwrap();
     let signed = gossipsub::MessageAuthenticity::Signed(key.clone());
-    let behaviour = Behaviour {
+    let identify = libp2p_identify::Config::new("ipfs/0.1.0".into(), key.public()).with_agent_version(AGENT.into());
+    Behaviour {
         kad,
         gossipsub: gossipsub::Behaviour::new(signed, gossip).unwrap(),
-        identify: libp2p_identify::Behaviour::new(libp2p_identify::Config::new("ipfs/0.1.0".into(), key.public())),
+        identify: libp2p_identify::Behaviour::new(identify),
         ping: libp2p_ping::Behaviour::new(libp2p_ping::Config::new().with_interval(setup.ping_interval)),
-    };
+    }
+}
+
+/// A swarm on a free port of the loopback interface, and its address there.
+async fn listen<B: NetworkBehaviour>(key: &Keypair, behaviour: B) -> (Swarm<B>, Multiaddr) {
     let transport = libp2p_tcp::tokio::Transport::new(libp2p_tcp::Config::new().nodelay(true))
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(libp2p_noise::Config::new(key).unwrap())
@@ -207,7 +237,14 @@ fn swarm(key: &Keypair, setup: Setup) -> Swarm<Behaviour> {
     let config = libp2p_swarm::Config::with_executor(|task| {
         tokio::spawn(task);
     });
-    Swarm::new(transport, behaviour, peer_id, config.with_idle_connection_timeout(Duration::from_secs(600)))
+    let config = config.with_idle_connection_timeout(Duration::from_secs(600));
+    let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
+    swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+    loop {
+        if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+            return (swarm, address);
+        }
+    }
 }
 
 /// A test that no longer waits for an answer has dropped its receiver.
@@ -277,6 +314,16 @@ impl State {
             Order::StopProviding(key, reply) => {
                 kad.stop_providing(&key.into());
                 answer(reply, ());
+            }
+            Order::Stored(key, reply) => {
+                answer(reply, kad.store_mut().get(&key.into()).map(|record| record.value.clone()));
+            }
+            Order::Store(key, value, reply) => {
+                answer(reply, kad.store_mut().put(kad::Record::new(key, value)).is_ok());
+            }
+            Order::StoredProviders(key, reply) => {
+                let providers = kad.store_mut().providers(&key.into());
+                answer(reply, providers.into_iter().map(|record| record.provider).collect());
             }
             Order::Servers(reply) => answer(reply, kad.kbuckets().map(|bucket| bucket.num_entries()).sum()),
             Order::Subscribe(topic) => {

@@ -4,12 +4,13 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
+use conformance::{AGENT, Foreign, Setup, mute};
 use serde_json::{Value, json};
 
-use crate::foreign::{AGENT, Foreign, KAD, mute};
 use crate::node::Node;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+const KAD: &str = "/ipfs/kad/1.0.0";
 /// `hello` as a raw block, and the multihash in it.
 const CID: &str = "bafkreibm6jg3ux5qumhcn2b3flc3tyu6dmlb4xa7u5bf44yegnrjhc4yeq";
 const MULTIHASH: &str = "12202cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
@@ -185,10 +186,10 @@ fn peers_are_pinged_and_tell_what_they_are() {
     assert!(told["observed_addr"].as_str().unwrap().starts_with("/ip4/127.0.0.1/tcp/"), "{told}");
 }
 
-#[test]
-fn a_peer_that_does_not_answer_is_told_from_one_that_is_not_there() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_peer_that_does_not_answer_is_told_from_one_that_is_not_there() {
     let node = Node::start(&[]);
-    let connected = node.run(&["connect", &mute()]).ok();
+    let connected = node.run(&["connect", &mute().await.to_string()]).ok();
     let peer = connected["peer_id"].as_str().unwrap();
     for ask in [["identify", peer], ["ping", peer]] {
         let output = node.run(&ask);
@@ -196,34 +197,40 @@ fn a_peer_that_does_not_answer_is_told_from_one_that_is_not_there() {
     }
 }
 
-#[test]
-fn a_foreign_peer_is_tried_by_hand() {
-    let foreign = Foreign::start("news");
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_foreign_peer_is_tried_by_hand() {
+    let mut foreign = Foreign::start(Setup { kad_protocol: KAD.into(), ..Setup::default() }).await;
+    foreign.subscribe("news");
+    let (foreign_id, foreign_addr) = (foreign.peer_id.to_string(), foreign.addr.to_string());
     let node = Node::start_with(&["--dht-protocol", KAD, "--dht-namespace", "test"], &[]);
-    node.run(&["connect", &foreign.addr]).ok();
-    let told = node.run(&["identify", &foreign.peer_id]).ok();
-    assert_eq!((&told["agent"], &told["addrs"]), (&json!(AGENT), &json!([foreign.addr])));
-    assert_eq!(node.run(&["ping", &foreign.peer_id, "--count", "1"]).ok()["received"], 1);
+    node.run(&["connect", &foreign_addr]).ok();
+    let told = node.run(&["identify", &foreign_id]).ok();
+    assert_eq!((&told["agent"], &told["addrs"]), (&json!(AGENT), &json!([foreign_addr])));
+    assert_eq!(node.run(&["ping", &foreign_id, "--count", "1"]).ok()["received"], 1);
 
     assert_eq!(node.run(&["dht", "put", "/test/a", "ours"]).ok()["acks"], 1);
-    assert_eq!(foreign.record("/test/a"), Some(b"ours".to_vec()));
-    foreign.keep("/test/b", b"theirs");
+    assert_eq!(foreign.stored(b"/test/a").await, Some(b"ours".to_vec()));
+    assert!(foreign.store(b"/test/b", b"theirs").await);
     assert_eq!(node.run(&["dht", "get", "/test/b"]).ok()["text"], "theirs");
 
     node.run(&["dht", "provide", CID]).ok();
     let key = registry_core::Digest::of(b"hello").to_multihash();
+    let deadline = Instant::now() + PATIENCE;
     // Nobody answers an announcement, so the foreign node may still be reading it.
-    eventually("the announcement arrives", || (foreign.providers(&key) == [node.peer_id()]).then_some(()));
+    while foreign.stored_providers(&key).await.iter().map(ToString::to_string).ne([node.peer_id()]) {
+        assert!(Instant::now() < deadline, "the announcement never arrives");
+    }
 
     let mut listener = Listener::start(&node, "news");
     let mesh = eventually("the foreign node is in the mesh", || {
         subscribers(&node, "news").pop().filter(|peer| peer["mesh"] == true)
     });
-    assert_eq!(mesh["peer_id"], foreign.peer_id.as_str());
+    assert_eq!(mesh["peer_id"], foreign_id.as_str());
     node.run(&["pubsub", "pub", "news", "ours"]).ok();
-    assert_eq!(foreign.messages.recv_timeout(PATIENCE).unwrap(), b"ours");
-    foreign.publish("news", b"theirs");
+    let (author, heard) = tokio::time::timeout(PATIENCE, foreign.messages.recv()).await.unwrap().unwrap();
+    assert_eq!((author.to_string().as_str(), &heard[..]), (node.peer_id(), &b"ours"[..]));
+    assert!(foreign.publish("news", b"theirs").await);
     let heard = listener.next();
-    assert_eq!((&heard["from"], &heard["text"]), (&json!(foreign.peer_id), &json!("theirs")));
+    assert_eq!((&heard["from"], &heard["text"]), (&json!(foreign_id), &json!("theirs")));
     listener.stop();
 }

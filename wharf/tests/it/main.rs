@@ -3,7 +3,6 @@
 mod amend;
 mod by_hand;
 mod cli;
-mod foreign;
 mod garbage;
 mod import;
 mod kill;
