@@ -242,17 +242,19 @@ fn connections_to_the_next_candidates_are_opened_ahead_but_requests_are_not() {
 #[test]
 fn a_full_book_keeps_whom_a_lookup_has_heard_of_until_it_ends() {
     for cancelled in [false, true] {
-        let mut script = Script::new(|config| config.alpha = 3);
+        // More than the k nearest, whom dials under way would keep in the book as well.
+        let heard = 2..=40;
+        let mut script = Script::new(|config| (config.alpha, config.k) = (3, 20));
         script.join(1);
         script.done();
         let before = script.world.peers.pins();
         let query = script.kad.find_closest(&mut script.world.cx(), Bytes::from_static(b"key"));
         let asked = script.done().asked;
-        script.answer(&asked[0], |msg| msg.closer = (2..=12).map(kad_peer).collect());
+        script.answer(&asked[0], |msg| msg.closer = heard.clone().map(kad_peer).collect());
         (10_000..14_000).for_each(|n| _ = script.world.know(n));
-        let forgotten = (2..=12).find(|n| script.world.peers.find(&TestWorld::peer_id(*n)).is_none());
-        assert_eq!(forgotten, None);
-        assert_eq!(script.world.peers.pins(), before + 12);
+        let forgotten = heard.filter(|n| script.world.peers.find(&TestWorld::peer_id(*n)).is_none()).count();
+        assert_eq!(forgotten, 0);
+        assert_eq!(script.world.peers.pins(), before + 40);
         if cancelled {
             script.kad.cancel(&mut script.world.cx(), query);
         } else {
