@@ -12,6 +12,7 @@ pub mod crypto;
 pub mod disk;
 pub mod engine;
 pub mod flood;
+pub mod fork;
 pub mod light;
 pub mod mix;
 pub mod net;

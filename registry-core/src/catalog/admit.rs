@@ -40,7 +40,7 @@ pub(crate) const MAX_WAITING: usize = 64;
 const PENDING_SHARE: usize = 8;
 
 /// Proofs being verified: few, since few publishers fork and each proof counts once.
-const MAX_PROVING: usize = 64;
+pub(super) const MAX_PROVING: usize = 64;
 
 /// Verified announcements that wait for the entries before them.
 pub(crate) const MAX_PARKED: usize = 64;
@@ -107,8 +107,17 @@ impl Catalog {
         }
     }
 
+    /// A proof from sync. Ends in `Judged` with the same ticket.
+    pub(crate) fn handle_proof(&mut self, cx: &mut Cx<'_>, ticket: u64, source: PeerIx, data: &Bytes) {
+        let reply = Reply::Entries(ticket);
+        match Proof::open(&self.network, data) {
+            Ok((proof, checks)) => self.submit_proof(cx, source, reply, proof, checks),
+            Err(error) => self.refuse(cx, source, reply, error),
+        }
+    }
+
     fn submit_proof(&mut self, cx: &mut Cx<'_>, source: PeerIx, reply: Reply, proof: Proof, checks: Checks) {
-        if self.is_forked(proof.publisher) || self.proving.len() >= MAX_PROVING || self.proofs.len() >= MAX_PROOFS {
+        if !self.wants_proof(proof.publisher) || self.proving.len() >= MAX_PROVING {
             return self.judge(reply, Verdict::Ignore);
         }
         let job = cx.verify(Owner::Catalog, checks);
@@ -120,29 +129,40 @@ impl Catalog {
         if !ok {
             return self.reject(cx, Some(source), reply, Offence::BadSignature);
         }
-        if self.is_forked(proof.publisher) {
+        if !self.wants_proof(proof.publisher) {
             return self.judge(reply, Verdict::Ignore);
         }
-        self.judge(reply, Verdict::Accept);
         let publisher = proof.publisher;
         self.keep_proof(cx, &proof);
         if let Some(log) = self.logs.get_mut(&publisher) {
             log.conflict = Some(Box::new(proof.conflict));
         }
         self.events.push_back(CatalogEvent::Forked { publisher, proof: None });
+        self.judge(reply, Verdict::Accept);
+    }
+
+    /// Is a proof about this publisher not here, and would it be kept?
+    pub(super) fn wants_proof(&self, publisher: PublisherId) -> bool {
+        let kept = self.is_own(publisher) || self.quotas.followed.contains(&publisher);
+        !self.proofs.contains_key(&publisher) && (kept || self.proofs.len() < MAX_PROOFS)
     }
 
     fn keep_proof(&mut self, cx: &mut Cx<'_>, proof: &Proof) {
-        if self.proofs.len() < MAX_PROOFS {
+        if self.wants_proof(proof.publisher) {
             let (key, value) = (proof_key(proof.publisher), Some(proof.bytes.clone()));
             cx.store(Owner::Catalog, StoreRequest::Commit(vec![Write { table: Table::Publisher, key, value }]));
             self.proofs.insert(proof.publisher, proof.bytes.clone());
         }
     }
 
-    /// All proofs of contradiction, in ascending order of publisher.
-    pub(crate) fn proofs(&self) -> impl Iterator<Item = (PublisherId, &Bytes)> {
-        self.proofs.iter().map(|(publisher, proof)| (*publisher, proof))
+    /// What shows anybody that a publisher has contradicted itself.
+    pub(crate) fn proof(&self, publisher: PublisherId) -> Option<&Bytes> {
+        self.proofs.get(&publisher)
+    }
+
+    /// Publishers that are proven to have contradicted themselves.
+    pub(crate) fn proven(&self) -> usize {
+        self.proofs.len()
     }
 
     /// A run of a publisher's log from sync, with the head record that covers it. Ends in `Judged`. What is beyond
@@ -187,8 +207,7 @@ impl Catalog {
     fn submit(&mut self, cx: &mut Cx<'_>, source: PeerIx, reply: Reply, run: Result<(Run, Checks), StatementError>) {
         let (run, checks) = match run {
             Ok(opened) => opened,
-            Err(error) if error.may_be_newer() => return self.judge(reply, Verdict::Ignore),
-            Err(_) => return self.reject(cx, Some(source), reply, Offence::BadStatement),
+            Err(error) => return self.refuse(cx, source, reply, error),
         };
         if !self.is_news(&run) || !self.has_room(source, run.size()) {
             return self.judge(reply, Verdict::Ignore);
@@ -241,8 +260,17 @@ impl Catalog {
         }
     }
 
+    /// What does not parse is the giver's fault, unless a later version may have made it.
+    fn refuse(&mut self, cx: &mut Cx<'_>, source: PeerIx, reply: Reply, error: StatementError) {
+        if error.may_be_newer() {
+            self.judge(reply, Verdict::Ignore);
+        } else {
+            self.reject(cx, Some(source), reply, Offence::BadStatement);
+        }
+    }
+
     fn reject(&mut self, cx: &mut Cx<'_>, source: Option<PeerIx>, reply: Reply, offence: Offence) {
-        if let (Reply::Announcement(_), Some(source)) = (reply, source) {
+        if let Some(source) = source {
             cx.charge(source, offence);
         }
         self.judge(reply, Verdict::Reject);

@@ -29,7 +29,7 @@ pub struct Head {
     pub network: String,
     /// Whose.
     pub publisher: PublisherId,
-    /// Entries, at least 1: an empty log has no head.
+    /// Entries, at least 1, since an empty log has no head, and less than 2^64 - 1.
     pub length: u64,
     /// Digest of the last entry's body.
     pub tip: Digest,
@@ -77,7 +77,7 @@ impl Head {
         Header::read(body)?;
         let body: Body = cbor::decode(body)?;
         let life = body.expiry.saturating_sub(body.time);
-        FieldError::unless(body.length > 0, "length", "must be at least 1")?;
+        FieldError::unless((1..u64::MAX).contains(&body.length), "length", "must be from 1 to 2^64 - 2")?;
         FieldError::unless(body.expiry <= MAX_TIME_SECS, "expiry", "after the year 9999")?;
         FieldError::unless(life > 0, "expiry", "not later than the time of signing")?;
         FieldError::unless(life <= MAX_HEAD_TTL.as_secs(), "expiry", "more than 366 days after signing")?;

@@ -27,7 +27,7 @@ pub(crate) mod cbor;
 pub mod envelope;
 pub mod head;
 pub mod inception;
-mod log;
+pub(crate) mod log;
 pub(crate) mod merkle;
 pub mod packages;
 pub(crate) mod proof;
@@ -97,13 +97,13 @@ pub(crate) enum CatalogEvent {
     PublishFailed { op: OpId, error: OpError },
     /// A head says that this publisher has more statements than this node: fetch them (first from `source`).
     Behind { publisher: PublisherId, want: u64, source: Option<PeerIx> },
-    /// A publisher has contradicted itself, which was not known here. With a proof for others, unless they have it.
+    /// A publisher has contradicted itself, which was not known here, or not proven. With a proof for others, unless they
+    /// have it.
     Forked { publisher: PublisherId, proof: Option<Bytes> },
     /// A publisher gave way to others; these were its packages.
     PutOut { publisher: PublisherId, names: Vec<Name> },
-    /// What `handle_announcement` or `handle_entries` was given is judged. Of an announcement: it may be forwarded or
-    /// not; on `Reject` its source is already charged. Of entries: `Accept` once they are durable; on `Reject`, sync
-    /// charges whom it asked.
+    /// What `handle_announcement`, `handle_entries` or `handle_proof` was given is judged; on `Reject` its source is
+    /// already charged. Of an announcement: it may be forwarded or not. Of entries: `Accept` once they are durable.
     Judged { ticket: u64, verdict: Verdict },
 }
 
@@ -324,6 +324,17 @@ impl Catalog {
     /// (length, tip) of one publisher's log; `None` when nothing of it is held.
     pub(crate) fn state(&self, publisher: PublisherId) -> Option<PublisherState> {
         self.logs.get(&publisher).and_then(state_of)
+    }
+
+    /// What peers are told of a publisher: that it is forked, when that can be proven, or else the state of its log.
+    pub(crate) fn claim(&self, publisher: PublisherId) -> Option<PublisherState> {
+        let forked = self.proofs.contains_key(&publisher);
+        if forked { Some(PublisherState::forked(publisher)) } else { self.state(publisher) }
+    }
+
+    /// Publishers of whom something is held.
+    pub(crate) fn publishers(&self) -> usize {
+        self.logs.len()
     }
 
     /// The head record and the encoded statements from position `from` on, at most `max_bytes` together.

@@ -24,7 +24,11 @@ use crate::catalog::release::NewRelease;
 use crate::catalog::statement::{Says, Statement};
 use crate::id::PublisherId;
 
-/// Proofs kept: of publishers that somebody bothered to forge; each is at most 48 KiB, most are about one.
+/// Bytes of a proof: it is gossiped as announcements are.
+pub(crate) const MAX_PROOF: usize = MAX_ANNOUNCEMENT;
+
+/// Proofs kept: of publishers that somebody bothered to forge; most are about one KiB. Those of the own publisher and of
+/// followed ones come on top, so that no flood of forged publishers hides that they contradict themselves.
 pub(crate) const MAX_PROOFS: usize = 1024;
 
 type Encoded<'a> = (&'a serde_bytes::Bytes, &'a serde_bytes::Bytes, &'a serde_bytes::Bytes);
@@ -52,7 +56,7 @@ impl Proof {
 
     /// Parses a proof and names the signatures it stands or falls with.
     pub(crate) fn open(network: &str, bytes: &Bytes) -> Result<(Self, Checks), StatementError> {
-        if bytes.len() > MAX_ANNOUNCEMENT {
+        if bytes.len() > MAX_PROOF {
             return Err(StatementError::TooLong);
         }
         let (inception, first, second): Encoded<'_> = cbor::decode(bytes)?;

@@ -34,7 +34,7 @@ const MAX_DRAWN: u64 = 32;
 const MAX_PUT_OUT: usize = 16;
 
 /// Publishers one user follows; no reader has time for more.
-const MAX_FOLLOWED: usize = 4096;
+pub(super) const MAX_FOLLOWED: usize = 4096;
 
 /// How a publisher has come into the catalogue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -239,6 +239,9 @@ impl Catalog {
     /// Is it worth fetching what a peer says it holds of a publisher?
     pub(crate) fn would_take(&self, claim: &PublisherState) -> bool {
         let (publisher, quotas) = (claim.publisher, &self.quotas);
+        if claim.is_forked() {
+            return self.wants_proof(publisher);
+        }
         if self.logs.contains_key(&publisher) || self.is_own(publisher) || quotas.followed.contains(&publisher) {
             return true;
         }

@@ -1,13 +1,15 @@
 //! What must hold of a catalogue at any time.
 
 use crate::catalog::Catalog;
-use crate::catalog::admit::{MAX_PARKED, MAX_PENDING, MAX_WAITING};
+use crate::catalog::admit::{MAX_PARKED, MAX_PENDING, MAX_PROVING, MAX_WAITING};
 use crate::catalog::log::Entry;
 use crate::catalog::merkle::Tree;
 use crate::catalog::packages::Packages;
-use crate::catalog::quotas::{Standing, Usage};
+use crate::catalog::proof::{MAX_PROOFS, Proof};
+use crate::catalog::quotas::{MAX_FOLLOWED, Standing, Usage};
 use crate::catalog::record::HeadRecord;
 use crate::catalog::statement::Says;
+use crate::wire::registry::PublisherState;
 
 impl Catalog {
     /// For tests and fuzzing.
@@ -51,6 +53,14 @@ impl Catalog {
             assert_eq!(usage, self.quotas.usage(standing), "all is counted");
         }
         assert_eq!(packages, self.packages, "whatever the order of admission");
+        for (publisher, proof) in &self.proofs {
+            let (opened, _) = Proof::open(&self.network, proof).expect("what was kept is valid");
+            assert_eq!(opened.publisher, *publisher);
+            assert!(self.is_forked(*publisher) && !self.wants_proof(*publisher));
+            assert_eq!(self.claim(*publisher), Some(PublisherState::forked(*publisher)), "whatever is held of its log");
+        }
+        assert!(self.proving.len() <= MAX_PROVING);
+        assert!(self.proofs.len() <= MAX_PROOFS + MAX_FOLLOWED + 1);
         assert!(self.verifying.len() <= MAX_PENDING && self.parked.len() <= MAX_PARKED);
         assert!(self.busy.values().all(|waiting| waiting.len() <= MAX_WAITING));
     }

@@ -13,6 +13,7 @@ use super::{Choices, TestWorld};
 use crate::action::{Action, StoreRequest, Table, Write};
 use crate::catalog::announcement::Announcement;
 use crate::catalog::envelope::{Envelope, SIGNATURE_LEN};
+use crate::catalog::log::Conflict;
 use crate::catalog::proof::Proof;
 use crate::catalog::statement::MAX_STATEMENT;
 use crate::catalog::{
@@ -77,6 +78,8 @@ struct Bench {
     follows: bool,
     /// Statements told of, by publisher.
     admitted: BTreeMap<PublisherId, u64>,
+    /// By author, the statement that was taken back last, and its place.
+    retracted: BTreeMap<usize, (usize, Bytes)>,
 }
 
 impl Bench {
@@ -102,7 +105,15 @@ impl Bench {
             next: 0,
             follows: false,
             admitted: BTreeMap::new(),
+            retracted: BTreeMap::new(),
         }
+    }
+
+    /// What an author has said and taken back, beside what it has said instead, when it has.
+    fn proof(&self, n: usize) -> Option<Bytes> {
+        let (at, retracted) = self.retracted.get(&n)?;
+        let conflict = Conflict(retracted.clone(), self.authors[n].statements.get(*at)?.clone());
+        Proof::of("test", &self.authors[n].publisher.inception, &conflict).map(|proof| proof.bytes)
     }
 
     fn ticket(&mut self) -> u64 {
@@ -269,7 +280,13 @@ pub fn catalog(data: &[u8]) {
                 let says = says("a", &mut choices);
                 bench.authors[n].say(says);
             }
-            3 => bench.authors[n].retract(),
+            3 => {
+                let statements = &bench.authors[n].statements;
+                if let Some(last) = statements.last() {
+                    bench.retracted.insert(n, (statements.len() - 1, last.clone()));
+                }
+                bench.authors[n].retract();
+            }
             4 | 5 => {
                 let announcement = bench.authors[n].announcement(1 + usize::from(what >> 7));
                 let ticket = bench.ticket();
@@ -329,7 +346,19 @@ pub fn catalog(data: &[u8]) {
                 bench.follows = true;
                 assert_eq!(bench.catalog.follow(&mut bench.world.cx(), publisher, choices.byte() & 1 == 0), Ok(()));
             }
-            _ => {}
+            _ => {
+                if let Some(mut proof) = bench.proof(n).map(|proof| proof.to_vec()) {
+                    let at = choices.below(proof.len() as u64) as usize;
+                    proof[at] ^= choices.byte() & 1;
+                    let ticket = bench.ticket();
+                    let (cx, proof) = (&mut bench.world.cx(), proof.into());
+                    if what >> 6 == 2 {
+                        bench.catalog.handle_proof(cx, ticket, source, &proof);
+                    } else {
+                        bench.catalog.handle_announcement(cx, ticket, source, proof);
+                    }
+                }
+            }
         }
         bench.observe();
     }

@@ -47,7 +47,7 @@ impl Bench {
         assert!(answers <= 1);
         while let Some(event) = self.sync.poll_event() {
             match event {
-                SyncEvent::Entries { ticket, .. } => self.tickets.push(ticket),
+                SyncEvent::Entries { ticket, .. } | SyncEvent::Proof { ticket, .. } => self.tickets.push(ticket),
                 SyncEvent::NeedHolders { .. } | SyncEvent::Compared => {}
                 SyncEvent::CaughtUp { .. } => {
                     self.owed = self.owed.checked_sub(1).expect("caught up without having been asked");
@@ -73,7 +73,7 @@ fn publisher(choices: &mut Choices<'_>) -> PublisherId {
 }
 
 fn message(choices: &mut Choices<'_>) -> RegistryMessage {
-    match choices.below(6) {
+    match choices.below(8) {
         0 => {
             let digest = Digest([choices.byte() & 1; 32]);
             let ranges = (0..choices.below(3)).map(|_| RangeDigest { range: range(choices), digest });
@@ -84,6 +84,8 @@ fn message(choices: &mut Choices<'_>) -> RegistryMessage {
             RegistryMessage::Differences { ranges }
         }
         4 => RegistryMessage::GetLog { publisher: publisher(choices), from: choices.u64() },
+        5 => RegistryMessage::GetProof { publisher: publisher(choices) },
+        6 => RegistryMessage::Proof { proof: Bytes::from_static(&b"proof"[..choices.below(6) as usize]) },
         _ => {
             let entries = (0..choices.below(3)).map(|_| Bytes::from_static(b"entry")).collect();
             RegistryMessage::Log { record: Bytes::from_static(b"record"), from: choices.below(2), entries }
@@ -101,7 +103,8 @@ fn difference(choices: &mut Choices<'_>) -> Difference {
         1 => Difference::Parts(Box::new([(); PARTS].map(|()| Digest([choices.byte() & 1; 32])))),
         _ => {
             let count = choices.below(4);
-            let state = |_| PublisherState { publisher: publisher(choices), length: 1, tip: Digest([0; 32]) };
+            let length = if choices.byte() & 1 == 0 { 1 } else { PublisherState::FORKED };
+            let state = |_| PublisherState { publisher: publisher(choices), length, tip: Digest([0; 32]) };
             Difference::States((0..count).map(state).collect())
         }
     }

@@ -149,7 +149,7 @@ fn bitswap_message() -> BitswapMessage {
     }
 }
 
-fn registry_messages() -> [RegistryMessage; 7] {
+fn registry_messages() -> [RegistryMessage; 9] {
     let digest = Digest([1; 32]);
     let publisher = PublisherId(digest);
     let range = Range::ALL.part(3).expect("a part");
@@ -187,6 +187,8 @@ fn registry_messages() -> [RegistryMessage; 7] {
             records: vec![Bytes::from_static(b"record")],
             releases: vec![FoundRelease { record: 0, envelope: Bytes::from_static(b"entry"), dependents: 1 }],
         }),
+        RegistryMessage::GetProof { publisher },
+        RegistryMessage::Proof { proof: Bytes::from_static(b"proof") },
     ]
 }
 

@@ -66,6 +66,8 @@ fn answer(catalog: &Catalog, index: &Index, msg: &RegistryMessage) -> Option<Fou
         | RegistryMessage::Differences { .. }
         | RegistryMessage::GetLog { .. }
         | RegistryMessage::Log { .. }
+        | RegistryMessage::GetProof { .. }
+        | RegistryMessage::Proof { .. }
         | RegistryMessage::Found(_) => None,
     }
 }

@@ -16,7 +16,7 @@
 //! | gossip | deliver | catalog (the registry's topic), or accept and emit |
 //! | gossip | published | the publish or pubsub command |
 //! | catalog | admitted | search index, sync (digests); emit; the resolves that wait |
-//! | catalog | forked | gossip (a proof found here); emit |
+//! | catalog | forked | gossip (a proof found here), sync (digests); emit |
 //! | catalog | put out | search index, sync (digests) |
 //! | catalog | signed | emit |
 //! | catalog | announce | announcements (record, log), gossip; emit |
@@ -25,7 +25,7 @@
 //! | catalog | behind | sync |
 //! | catalog | judged | gossip or sync, whoever handed it in |
 //! | search index | segments to store, to merge | the shell |
-//! | sync | entries | catalog |
+//! | sync | entries, proof | catalog |
 //! | sync | need holders | kad |
 //! | sync | compared | the resolves that wait for a first comparison |
 //! | sync | caught up | the publish or resolve that waits |
@@ -313,8 +313,9 @@ impl Node {
         if self.ready {
             return;
         }
-        let logs = rows.iter().filter(|row| row.table == Table::Log).filter_map(|row| row.key.first_chunk());
-        let publishers: BTreeSet<_> = logs.map(|id| PublisherId(Digest(*id))).collect();
+        let of_catalog = rows.iter().filter(|row| matches!(row.table, Table::Publisher | Table::Log));
+        let ids = of_catalog.filter_map(|row| row.key.first_chunk());
+        let publishers: BTreeSet<_> = ids.map(|id| PublisherId(Digest(*id))).collect();
         rows.into_iter().for_each(|row| self.handle_recovered(row));
         publishers.into_iter().for_each(|publisher| self.sync.handle_changed(&self.catalog, publisher));
     }

@@ -71,6 +71,8 @@ impl Node {
                 | RegistryMessage::Differences { .. }
                 | RegistryMessage::GetLog { .. }
                 | RegistryMessage::Log { .. }
+                | RegistryMessage::GetProof { .. }
+                | RegistryMessage::Proof { .. }
                 | RegistryMessage::Found(_) => {
                     self.sync.handle_request(cx!(self, sync), &self.catalog, peer, token, msg);
                 }
@@ -373,6 +375,7 @@ impl Node {
                 self.sync.catch_up(cx!(self, sync), &self.catalog, publisher, want, source, urgent);
             }
             CatalogEvent::Forked { publisher, proof } => {
+                self.sync.handle_changed(&self.catalog, publisher);
                 if let Some(proof) = proof {
                     // With a full queue the next one who sees it tells.
                     let _ = self.gossip.publish(cx!(self, gossip), None, self.topic.clone(), proof);
@@ -398,6 +401,10 @@ impl Node {
             SyncEvent::Entries { ticket, source, record, from, entries } => {
                 let ticket = Ticket::Sync(ticket).pack();
                 self.catalog.handle_entries(cx!(self, catalog), ticket, source, record, from, entries);
+            }
+            SyncEvent::Proof { ticket, source, proof } => {
+                let ticket = Ticket::Sync(ticket).pack();
+                self.catalog.handle_proof(cx!(self, catalog), ticket, source, &proof);
             }
             SyncEvent::NeedHolders { publisher } => self.look_for_holders(publisher),
             SyncEvent::Compared => {

@@ -16,8 +16,8 @@ pub struct Stats {
     pub releases: u64,
     /// Publishers in the catalogue.
     pub publishers: u64,
-    /// Over the publishers in the catalogue, the lengths of their logs and their last statements: nodes that hold the same
-    /// have the same digest.
+    /// Over the publishers in the catalogue, the lengths of their logs and their last statements; of those that are proven
+    /// to have contradicted themselves, over that alone. Nodes that hold the same have the same digest.
     pub catalogue: Digest,
     /// Bytes of reconciliation sent since the start: questions, answers and logs.
     pub sync_sent: u64,
@@ -71,13 +71,13 @@ impl Node {
             connections: self.peers.connected().count() as u64,
             routing_table: self.kad.table_len() as u64,
             releases: self.catalog.len() as u64,
-            publishers: self.sync.publishers() as u64,
+            publishers: self.catalog.publishers() as u64,
             catalogue: self.sync.digest(),
             catalogue_bytes: catalogue.bytes as u64,
             followed: catalogue.followed as u64,
             refused: catalogue.refused,
             put_out: catalogue.put_out,
-            forked: self.catalog.proofs().count() as u64,
+            forked: self.catalog.proven() as u64,
             sync_sent: self.sync.traffic().sent,
             sync_received: self.sync.traffic().received,
             contents: self.exchange.contents().count() as u64,

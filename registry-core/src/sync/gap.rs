@@ -35,10 +35,10 @@ const GAP_DEADLINE: Duration = Duration::from_secs(600);
 /// What durable statements may take, in bytes a second: a gap, and a round, goes on for as long as it brings more.
 const LEAST_RATE: u64 = 64 * 1024;
 
-/// A log this node has less of than somebody says there is.
+/// A log this node has less of than somebody says there is, or a proof it lacks.
 #[derive(Debug)]
 pub(super) struct Gap {
-    /// Filled when the log here is so long.
+    /// Filled when the log here is so long; `PublisherState::FORKED` when what is missing is the proof.
     want: u64,
     /// Asked for by `catch_up`, which is owed a `CaughtUp`.
     owed: bool,
@@ -58,12 +58,20 @@ enum State {
     Queued,
     /// The next source may be asked; with a source, that one is asked as soon as the pace allows.
     Ready(Option<PeerIx>),
-    /// A source was asked for the statements from a position on.
-    Asked { source: PeerIx, request: RequestId, from: u64 },
-    /// The catalogue judges what a source sent.
-    Judging { source: PeerIx, ticket: u64, from: u64, bytes: u64 },
+    /// A source was asked for something.
+    Asked { source: PeerIx, request: RequestId, missing: Missing },
+    /// The catalogue, which held so much when the source was asked, judges what came.
+    Judging { source: PeerIx, ticket: u64, held: u64, bytes: u64 },
     /// Holders are looked for.
     Seeking,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Missing {
+    /// The statements from this position on.
+    From(u64),
+    /// The proof that the publisher has contradicted itself.
+    Proof,
 }
 
 impl Gap {
@@ -230,12 +238,20 @@ impl Sync {
     }
 
     fn ask_source(&mut self, cx: &mut Cx<'_>, publisher: PublisherId, source: PeerIx, from: u64) {
-        let asked = self.ask(cx, Asker::Gap(publisher), source, RegistryMessage::GetLog { publisher, from });
+        let missing = match self.gaps.get(&publisher).map(|gap| gap.want) {
+            Some(PublisherState::FORKED) => Missing::Proof,
+            _ => Missing::From(from),
+        };
+        let question = match missing {
+            Missing::From(from) => RegistryMessage::GetLog { publisher, from },
+            Missing::Proof => RegistryMessage::GetProof { publisher },
+        };
+        let asked = self.ask(cx, Asker::Gap(publisher), source, question);
         let Some(gap) = self.gaps.get_mut(&publisher) else { return };
         let (state, at) = match asked {
             Ok(request) => {
                 let timeout = cx.config.sync.request_timeout.max(Duration::from_millis(1));
-                (State::Asked { source, request, from }, cx.now + timeout)
+                (State::Asked { source, request, missing }, cx.now + timeout)
             }
             Err(at) => (State::Ready(Some(source)), at),
         };
@@ -252,25 +268,31 @@ impl Sync {
     ) {
         self.timers.clear(Timer::Gap(publisher));
         let Some(gap) = self.gaps.get_mut(&publisher) else { return };
-        let State::Asked { source, from: asked, .. } = gap.state else { return };
-        let RegistryMessage::Log { record, from, entries } = msg else {
-            return self.fail_source(cx, catalog, publisher, Some(FAULT));
+        let State::Asked { source, missing, .. } = gap.state else { return };
+        let ticket = self.next_ticket;
+        let (bytes, event) = match (missing, msg) {
+            (Missing::From(asked), RegistryMessage::Log { record, from, entries })
+                if *from == asked && (!record.is_empty() || entries.is_empty()) =>
+            {
+                let (record, entries) = (record.clone(), entries.clone());
+                let bytes = entries.iter().map(|entry| entry.len() as u64).sum();
+                (bytes, SyncEvent::Entries { ticket, source, record, from: asked, entries })
+            }
+            (Missing::Proof, RegistryMessage::Proof { proof }) => {
+                (proof.len() as u64, SyncEvent::Proof { ticket, source, proof: proof.clone() })
+            }
+            _ => return self.fail_source(cx, catalog, publisher, Some(FAULT)),
         };
-        if *from != asked || record.is_empty() && !entries.is_empty() {
-            return self.fail_source(cx, catalog, publisher, Some(FAULT));
-        }
-        if entries.is_empty() {
+        let held = held(catalog, publisher);
+        if bytes == 0 {
             let claimed = gap.round == Some(source) && self.rounds.contains_key(&source);
-            let broken_claim = claimed && held(catalog, publisher) < gap.want;
+            let broken_claim = claimed && held < gap.want;
             return self.fail_source(cx, catalog, publisher, broken_claim.then_some(FAULT));
         }
-        let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let bytes = entries.iter().map(|entry| entry.len() as u64).sum();
-        gap.state = State::Judging { source, ticket, from: asked, bytes };
+        gap.state = State::Judging { source, ticket, held, bytes };
         self.timers.set(Timer::Gap(publisher), cx.now + VERDICT_DEADLINE);
-        let (record, entries) = (record.clone(), entries.clone());
-        self.events.push_back(SyncEvent::Entries { ticket, source, record, from: asked, entries });
+        self.events.push_back(event);
     }
 
     pub(super) fn handle_gap_judged(
@@ -282,9 +304,9 @@ impl Sync {
     ) {
         self.timers.clear(Timer::Gap(publisher));
         let Some(gap) = self.gaps.get_mut(&publisher) else { return };
-        let State::Judging { source, from, bytes, .. } = gap.state else { return };
+        let State::Judging { source, held: before, bytes, .. } = gap.state else { return };
         match verdict {
-            Verdict::Accept if held(catalog, publisher) > from => {
+            Verdict::Accept if held(catalog, publisher) > before => {
                 gap.state = State::Ready(Some(source));
                 let earned = Duration::from_micros(bytes.saturating_mul(1_000_000) / LEAST_RATE);
                 gap.give_up_at = gap.give_up_at + earned;
@@ -365,6 +387,7 @@ impl Sync {
     }
 }
 
-fn held(catalog: &Catalog, publisher: PublisherId) -> u64 {
-    catalog.state(publisher).map_or(0, |state| state.length)
+/// Of a publisher that is proven to have contradicted itself nothing is missing any more.
+pub(super) fn held(catalog: &Catalog, publisher: PublisherId) -> u64 {
+    catalog.claim(publisher).map_or(0, |state| state.length)
 }

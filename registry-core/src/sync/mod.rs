@@ -8,7 +8,10 @@
 //! Gaps learnt otherwise (a head heard by gossip or read from the DHT) are fetched from whoever told, from other connected
 //! peers, then from providers of the log. A log is fetched in batches, the next one when the last is durable. Sync only
 //! fetches; the catalogue judges. Two logs of one length and different tips are a fork: no peer can mend it, so it is left
-//! alone.
+//! alone until somebody has a proof.
+//!
+//! A publisher that is proven to have contradicted itself counts as that and not as its log, on every node the same,
+//! whichever branch it holds: so whoever was away when the proof was gossiped finds the difference and fetches the proof.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -66,6 +69,8 @@ const FAULT: Offence = Offence::Protocol(Protocol::Registry);
 pub(crate) enum SyncEvent {
     /// Give these to the catalogue; its verdict comes back by `handle_judged`.
     Entries { ticket: u64, source: PeerIx, record: Bytes, from: u64, entries: Vec<Bytes> },
+    /// The same for a proof that a publisher has contradicted itself.
+    Proof { ticket: u64, source: PeerIx, proof: Bytes },
     /// No connected peer could fill this gap: look for providers of the publisher's log.
     NeedHolders { publisher: PublisherId },
     /// A gap asked for by `catch_up` is filled, or given up.
@@ -196,23 +201,18 @@ impl Sync {
         self.compared
     }
 
-    /// The catalogue holds more or less of this publisher than before.
+    /// The catalogue holds more or less of this publisher than before, or knows that it is forked.
     pub(crate) fn handle_changed(&mut self, catalog: &Catalog, publisher: PublisherId) {
-        let state = catalog.state(publisher);
+        let state = catalog.claim(publisher);
         // Told once for each statement of a commit.
         if self.tree.get(publisher) != state.as_ref() {
             self.tree.set(publisher, state);
         }
     }
 
-    /// The same for two nodes when they hold the same logs.
+    /// The same for two nodes when they hold the same logs, and the same proofs.
     pub(crate) fn digest(&self) -> Digest {
         self.tree.digest(Range::ALL)
-    }
-
-    /// Publishers of whom something is held.
-    pub(crate) fn publishers(&self) -> usize {
-        self.tree.len()
     }
 
     /// Bytes of questions and answers so far.

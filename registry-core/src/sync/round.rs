@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::gap::held;
 use super::tree::{NOTHING, digest_of_parts};
 use super::{Asker, FAULT, Sync, SyncEvent, Timer};
 use crate::catalog::Catalog;
@@ -231,8 +232,7 @@ impl Sync {
     }
 
     fn is_wanted(&self, cx: &Cx<'_>, catalog: &Catalog, peer: PeerIx, state: &PublisherState) -> bool {
-        let held = catalog.state(state.publisher).map_or(0, |held| held.length);
-        state.length > held && !self.ignored.is_active(cx.now, (peer, state.publisher))
+        state.length > held(catalog, state.publisher) && !self.ignored.is_active(cx.now, (peer, state.publisher))
     }
 
     /// Starts fetching what is wanted; asks for the next page when nothing is; ends the round when all is done.

@@ -54,8 +54,13 @@ impl Sync {
                 entries.truncate(MAX_STATEMENTS);
                 Some(RegistryMessage::Log { record, from: *from, entries })
             }
+            RegistryMessage::GetProof { publisher } => {
+                let proof = catalog.proof(*publisher).cloned().unwrap_or_default();
+                Some(RegistryMessage::Proof { proof })
+            }
             RegistryMessage::Differences { .. }
             | RegistryMessage::Log { .. }
+            | RegistryMessage::Proof { .. }
             | RegistryMessage::Search(_)
             | RegistryMessage::Find(_)
             | RegistryMessage::Found(_) => None,

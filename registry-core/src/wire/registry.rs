@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::catalog::cbor::List;
 use crate::catalog::release::{MAX_TAGS, MAX_WORD};
 use crate::catalog::spec::MAX_VERSION;
-use crate::catalog::{Name, PackageSpec, record};
+use crate::catalog::{Name, PackageSpec, proof, record};
 use crate::id::PublisherId;
 use crate::search::Query;
 use crate::wire::WireError;
@@ -37,6 +37,7 @@ pub(crate) const MAX_STATEMENT: usize = 20 * 1024;
 /// A search as people type it.
 pub(crate) const MAX_QUERY_TEXT: usize = 1024;
 pub(crate) const MAX_HEAD_RECORD: usize = record::MAX_RECORD;
+pub(crate) const MAX_PROOF: usize = proof::MAX_PROOF;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum RegistryMessage {
@@ -64,6 +65,14 @@ pub(crate) enum RegistryMessage {
     /// Which release does this name? Answered by `Found`, with one release or none.
     Find(PackageSpec),
     Found(Found),
+    /// How is it proven that this publisher has contradicted itself? Answered by `Proof`.
+    GetProof {
+        publisher: PublisherId,
+    },
+    /// Empty: not known.
+    Proof {
+        proof: Bytes,
+    },
 }
 
 /// First element of every message: an array of this number and the message's fields.
@@ -75,6 +84,8 @@ mod tag {
     pub(super) const SEARCH: u8 = 4;
     pub(super) const FIND: u8 = 5;
     pub(super) const FOUND: u8 = 6;
+    pub(super) const GET_PROOF: u8 = 7;
+    pub(super) const PROOF: u8 = 8;
 }
 
 impl RegistryMessage {
@@ -113,6 +124,8 @@ impl Serialize for RegistryMessage {
                 (tag::FIND, publisher, name.as_str(), version).serialize(to)
             }
             Self::Found(found) => (tag::FOUND, found).serialize(to),
+            Self::GetProof { publisher } => (tag::GET_PROOF, publisher).serialize(to),
+            Self::Proof { proof } => (tag::PROOF, serde_bytes::Bytes::new(proof)).serialize(to),
         }
     }
 }
@@ -170,6 +183,8 @@ impl<'de> Visitor<'de> for MessageVisitor {
                 version: next::<_, Option<&str>>(&mut seq)?.map(|version| text(version, MAX_VERSION)).transpose()?,
             }),
             tag::FOUND => RegistryMessage::Found(next(&mut seq)?),
+            tag::GET_PROOF => RegistryMessage::GetProof { publisher: next(&mut seq)? },
+            tag::PROOF => RegistryMessage::Proof { proof: own(next(&mut seq)?, MAX_PROOF)? },
             _ => return Err(A::Error::custom("no such message")),
         })
     }

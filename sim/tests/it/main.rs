@@ -4,6 +4,7 @@ mod batches;
 mod catch_up;
 mod determinism;
 mod flood;
+mod fork;
 mod golden;
 mod light;
 mod planted;

@@ -388,7 +388,8 @@ proptest! {
                     host.hear(of(length).announcement(statements.min(length))).1
                 }
                 Arrival::Run { from, to, length } => {
-                    let (to, length) = (to.max(from), length.max(to));
+                    let to = to.max(from);
+                    let length = length.max(to);
                     host.fetch_with(of(length).record(), from as u64, whole.statements[from..to].to_vec()).1
                 }
                 Arrival::Head { length } => {

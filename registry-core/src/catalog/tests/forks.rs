@@ -57,7 +57,7 @@ fn a_proof_convinces_whoever_has_seen_one_branch_only() {
         for refused in ["a", "a@^1", "a@1.2.0"] {
             assert_eq!(resolve(host, &one, refused), Err(Unresolved::Forked));
         }
-        assert_eq!(host.catalog.proofs().count(), 1);
+        assert_eq!(host.catalog.proven(), 1);
     }
     assert_eq!(host.offences(), 0, "whoever tells is not to blame");
 }
@@ -115,7 +115,7 @@ fn what_proves_nothing_is_refused_and_charged() {
         let mut forged = convincing.to_vec();
         *forged.last_mut().unwrap() ^= 1;
         let mut host = Host::new(1);
-        assert_eq!((host.hear(forged.into()).0, host.catalog.proofs().count()), (Verdict::Reject, 0), "{what}");
+        assert_eq!((host.hear(forged.into()).0, host.catalog.proven()), (Verdict::Reject, 0), "{what}");
         assert_eq!(host.hear(convincing).0, Verdict::Accept, "{what}");
     }
     assert!(Announcement::decode(&proof()).is_err(), "neither is taken for the other");

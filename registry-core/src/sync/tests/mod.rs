@@ -102,6 +102,9 @@ impl Bench {
     }
 }
 
+/// Longer than any log, and yet a length.
+const ENDLESS: u64 = u64::MAX - 1;
+
 type Asked = (RequestId, PeerId, RegistryMessage);
 
 fn registry(msg: &crate::Message) -> RegistryMessage {
@@ -142,6 +145,10 @@ fn compare(ranges: &[(Range, Digest)]) -> RegistryMessage {
 fn log(from: u64, entries: &[&'static [u8]]) -> RegistryMessage {
     let entries = entries.iter().map(|entry| Bytes::from_static(entry)).collect();
     RegistryMessage::Log { record: Bytes::from_static(b"record"), from, entries }
+}
+
+fn proof(bytes: &'static [u8]) -> RegistryMessage {
+    RegistryMessage::Proof { proof: Bytes::from_static(bytes) }
 }
 
 #[test]
@@ -237,7 +244,7 @@ fn an_ignored_log_is_not_fetched_again_in_the_next_round_with_that_peer() {
 fn a_flood_of_heads_leaves_room_for_rounds_and_for_what_they_find() {
     let mut bench = Bench::new();
     for n in 0..1000u64 {
-        bench.catch_up(PublisherId(Digest::of(&n.to_be_bytes())), u64::MAX, None);
+        bench.catch_up(PublisherId(Digest::of(&n.to_be_bytes())), ENDLESS, None);
     }
     bench.catch_up(publisher(7), 3, None);
     assert!(bench.sync.has_gap_room());
@@ -255,7 +262,7 @@ fn what_the_application_waits_for_goes_before_a_flood_of_heads() {
     let mut bench = Bench::new();
     bench.connect(1);
     for n in 0..2000u64 {
-        bench.catch_up(PublisherId(Digest::of(&n.to_be_bytes())), u64::MAX, None);
+        bench.catch_up(PublisherId(Digest::of(&n.to_be_bytes())), ENDLESS, None);
     }
     let before = bench.asked().len();
     let (cx, catalog) = (&mut bench.world.cx(), &bench.catalog);
@@ -266,7 +273,7 @@ fn what_the_application_waits_for_goes_before_a_flood_of_heads() {
     assert!(bench.sync.queue.front() == Some(&publisher(7)), "its holders are looked for; it keeps its place");
     let seeking = bench.events().into_iter().find_map(|event| match event {
         SyncEvent::NeedHolders { publisher } => Some(publisher),
-        SyncEvent::Entries { .. } | SyncEvent::CaughtUp { .. } | SyncEvent::Compared => None,
+        SyncEvent::Entries { .. } | SyncEvent::Proof { .. } | SyncEvent::CaughtUp { .. } | SyncEvent::Compared => None,
     });
     bench.sync.handle_holders(&mut bench.world.cx(), &bench.catalog, seeking.unwrap(), &[]);
     let asked = bench.asked();
@@ -277,8 +284,8 @@ fn what_the_application_waits_for_goes_before_a_flood_of_heads() {
 fn a_length_that_was_only_claimed_does_not_fail_a_catch_up() {
     let mut bench = Bench::new();
     let (_, id) = bench.compared(1);
-    bench.answer(id, page(vec![claim(1, u64::MAX)]));
-    assert_eq!(bench.sync.gaps[&publisher(1)].wanted(), u64::MAX);
+    bench.answer(id, page(vec![claim(1, ENDLESS)]));
+    assert_eq!(bench.sync.gaps[&publisher(1)].wanted(), ENDLESS);
     bench.catch_up(publisher(1), 2, None);
     assert_eq!(bench.sync.gaps[&publisher(1)].wanted(), 2);
     bench.catch_up(publisher(1), 5, None);
@@ -357,6 +364,53 @@ fn gaps_are_bounded_and_all_of_them_end() {
     }
     ended += bench.events().iter().filter(|event| matches!(event, SyncEvent::CaughtUp { .. })).count();
     assert_eq!(ended, 2000);
+}
+
+#[test]
+fn a_claimed_fork_is_asked_for_its_proof_and_the_catalogue_judges_it() {
+    let mut bench = Bench::new();
+    let (peer, id) = bench.compared(1);
+    bench.answer(id, page(vec![claim(1, PublisherState::FORKED)]));
+    let [(id, _, RegistryMessage::GetProof { publisher: of })] = bench.asked()[..] else { panic!("nothing asked") };
+    assert_eq!(of, publisher(1));
+    bench.answer(id, proof(b"proof"));
+    let events = bench.events();
+    let [SyncEvent::Proof { ticket, source, proof }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((*source, &proof[..]), (peer, &b"proof"[..]));
+    bench.sync.handle_judged(&mut bench.world.cx(), &bench.catalog, *ticket, Verdict::Reject);
+    assert!(bench.actions().2.is_empty(), "the catalogue has charged the source");
+    assert!(bench.sync.rounds.is_empty() && bench.sync.gaps.is_empty());
+}
+
+#[test]
+fn a_head_heard_while_a_proof_is_fetched_costs_nobody_anything() {
+    let mut bench = Bench::new();
+    let (_, id) = bench.compared(1);
+    bench.answer(id, page(vec![claim(1, PublisherState::FORKED)]));
+    let [(id, ..)] = bench.asked()[..] else { panic!("nothing asked") };
+    bench.catch_up(publisher(1), 3, None);
+    bench.answer(id, proof(b"proof"));
+    let [SyncEvent::Proof { ticket, .. }] = bench.events()[..] else { panic!("nothing to judge") };
+    bench.sync.handle_judged(&mut bench.world.cx(), &bench.catalog, ticket, Verdict::Ignore);
+    assert!(bench.actions().2.is_empty());
+    assert!(matches!(bench.events()[..], [SyncEvent::NeedHolders { .. }]), "the log is still looked for");
+}
+
+#[test]
+fn attack_17_a_claimed_fork_without_a_proof_costs_the_peer() {
+    for nothing in [proof(b""), log(0, &[b"x"])] {
+        let mut bench = Bench::new();
+        let (_, id) = bench.compared(1);
+        bench.answer(id, page((0..200).map(|n| claim(n, PublisherState::FORKED)).collect()));
+        let asked = bench.asked();
+        assert!(asked.len() <= 4);
+        for (id, ..) in asked {
+            bench.answer(id, nothing.clone());
+        }
+        let (asked, _, charged) = bench.actions();
+        assert!(asked.is_empty() && bench.sync.gaps.is_empty());
+        assert_eq!(charged.first(), Some(&(TestWorld::peer_id(1), FAULT)));
+    }
 }
 
 #[test]
@@ -456,7 +510,7 @@ fn what_is_not_wanted_of_a_peer_is_not_compared_again_and_again() {
 fn attack_17_a_claim_that_delivers_nothing_costs_the_peer_and_bounded_work() {
     let mut bench = Bench::new();
     let (_, id) = bench.compared(1);
-    bench.answer(id, page((0..200).map(|n| claim(n, u64::MAX)).collect()));
+    bench.answer(id, page((0..200).map(|n| claim(n, ENDLESS)).collect()));
     let asked = bench.asked();
     assert!(asked.len() <= 4);
     for (id, ..) in asked {
@@ -488,8 +542,9 @@ fn questions_are_answered_and_what_is_none_is_charged() {
     let question = RegistryMessage::GetLog { publisher: publisher(1), from: u64::MAX };
     let nothing = RegistryMessage::Log { record: Bytes::new(), from: u64::MAX, entries: vec![] };
     assert_eq!(bench.request(peer, question), Some(nothing));
-    for odd in [page(vec![]), log(0, &[]), differences(vec![])] {
+    assert_eq!(bench.request(peer, RegistryMessage::GetProof { publisher: publisher(1) }), Some(proof(b"")));
+    for odd in [page(vec![]), log(0, &[]), differences(vec![]), proof(b"")] {
         assert_eq!(bench.request(peer, odd), None);
     }
-    assert_eq!(bench.world.peers.views(bench.world.now, &bench.world.config)[0].offences, 30);
+    assert_eq!(bench.world.peers.views(bench.world.now, &bench.world.config)[0].offences, 40);
 }

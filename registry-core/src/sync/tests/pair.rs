@@ -6,6 +6,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::action::Action;
+use crate::catalog::log::Conflict;
+use crate::catalog::proof::Proof;
 use crate::catalog::{Catalog, CatalogEvent};
 use crate::config::Config;
 use crate::fuzzing::TestWorld;
@@ -36,6 +38,16 @@ impl Side {
     fn take(&mut self, record: Bytes, from: usize, entries: Vec<Bytes>) {
         let cx = &mut self.world.cx();
         self.catalog.handle_entries(cx, u64::MAX, self.other, record, from as u64, entries);
+        self.settle();
+    }
+
+    /// Takes a proof that a publisher has contradicted itself from outside.
+    fn learn(&mut self, proof: &Bytes) {
+        self.catalog.handle_proof(&mut self.world.cx(), u64::MAX, self.other, proof);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
         self.route();
         while let Some(action) = self.world.out.pop() {
             self.perform(action);
@@ -66,8 +78,8 @@ impl Side {
         self.world.peers.views(self.world.now, &self.world.config)[0].offences
     }
 
-    fn states(&self) -> Vec<PublisherState> {
-        self.catalog.states(None).collect()
+    fn claims(&self, authors: &[Author]) -> Vec<Option<PublisherState>> {
+        authors.iter().map(|author| self.catalog.claim(author.id())).collect()
     }
 
     /// Carries events between sync and catalogue until both are quiet.
@@ -76,9 +88,9 @@ impl Side {
             let cx = &mut self.world.cx();
             if let Some(event) = self.catalog.poll_event() {
                 match event {
-                    CatalogEvent::Admitted { publisher, .. } | CatalogEvent::PutOut { publisher, .. } => {
-                        self.sync.handle_changed(&self.catalog, publisher)
-                    }
+                    CatalogEvent::Admitted { publisher, .. }
+                    | CatalogEvent::PutOut { publisher, .. }
+                    | CatalogEvent::Forked { publisher, .. } => self.sync.handle_changed(&self.catalog, publisher),
                     CatalogEvent::Judged { ticket, verdict } => {
                         self.sync.handle_judged(cx, &self.catalog, ticket, verdict);
                     }
@@ -88,7 +100,6 @@ impl Side {
                     CatalogEvent::Signed { .. }
                     | CatalogEvent::Announce { .. }
                     | CatalogEvent::NothingToChange { .. }
-                    | CatalogEvent::Forked { .. }
                     | CatalogEvent::BatchDone { .. }
                     | CatalogEvent::HeadMoved { .. }
                     | CatalogEvent::PublishFailed { .. } => {}
@@ -97,6 +108,9 @@ impl Side {
                 match event {
                     SyncEvent::Entries { ticket, source, record, from, entries } => {
                         self.catalog.handle_entries(cx, ticket, source, record, from, entries);
+                    }
+                    SyncEvent::Proof { ticket, source, proof } => {
+                        self.catalog.handle_proof(cx, ticket, source, &proof);
                     }
                     SyncEvent::NeedHolders { publisher } => {
                         self.sync.handle_holders(cx, &self.catalog, publisher, &[]);
@@ -219,18 +233,61 @@ fn a_long_log_is_fetched_in_runs_and_then_costs_one_question_a_round() {
     assert_eq!(pair.0[0].offences() + pair.0[1].offences(), 0);
 }
 
+/// Two logs that part after `common` statements.
+fn branches(seed: u8, common: usize) -> [Author; 2] {
+    let [mut left, mut right] = [author(seed, common), author(seed, common)];
+    left.append("left", "1.0.0");
+    right.append("right", "1.0.0");
+    [left, right]
+}
+
+fn proof([left, right]: &[Author; 2]) -> Bytes {
+    let last = |author: &Author| author.statements.last().expect("a statement").clone();
+    let conflict = Conflict(last(left), last(right));
+    Proof::of("test", &left.publisher.inception, &conflict).expect("two at one place").bytes
+}
+
 #[test]
-fn a_forked_log_is_left_alone() {
+fn a_fork_that_sync_finds_is_proven_to_both() {
     let mut pair = Pair::new();
-    let (mut ours, mut theirs) = (author(1, 2), author(1, 2));
-    ours.append("left", "1.0.0");
-    theirs.append("right", "1.0.0").append("right", "1.0.1");
+    let [ours, mut theirs] = branches(1, 2);
+    theirs.append("right", "1.0.1");
     pair.give(0, &ours, 3);
     pair.give(1, &theirs, 4);
     pair.connect();
     let asked = pair.run(Duration::from_secs(3600));
     assert!(asked < 400, "{asked}");
-    assert_eq!(pair.0[0].catalog.len(), 3);
+    for side in &pair.0 {
+        assert!(side.catalog.is_forked(ours.id()));
+    }
+    assert_eq!((pair.0[0].catalog.len(), pair.0[1].catalog.len()), (3, 4), "what was admitted stays");
+    assert_eq!(pair.0[0].sync.digest(), pair.0[1].sync.digest());
+    assert_eq!(pair.0[0].offences() + pair.0[1].offences(), 0);
+}
+
+#[test]
+fn a_proof_is_fetched_once_and_then_costs_nothing() {
+    let mut pair = Pair::new();
+    let logs = branches(1, 1);
+    pair.give(0, &logs[0], 2);
+    pair.give(1, &logs[0], 2);
+    pair.0[0].learn(&proof(&logs));
+    pair.connect();
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.0[1].catalog.proof(logs[0].id()), Some(&proof(&logs)));
+    let rounds = pair.run(Duration::from_secs(600));
+    assert!((8..50).contains(&rounds), "{rounds} questions in ten minutes of peace");
+}
+
+#[test]
+fn a_fork_nobody_can_prove_is_left_alone() {
+    let mut pair = Pair::new();
+    let logs = branches(1, 2);
+    (0..2).for_each(|side| pair.give(side, &logs[side], 3));
+    pair.connect();
+    let asked = pair.run(Duration::from_secs(3600));
+    assert!(asked < 400, "{asked}");
+    assert_ne!(pair.0[0].sync.digest(), pair.0[1].sync.digest());
 }
 
 proptest! {
@@ -264,21 +321,37 @@ proptest! {
         prop_assert!(traffic.sent + traffic.received <= missing * 102 / 100 + overhead, "{traffic:?} for {missing}, {changed}");
     }
 
+    /// Of some logs, a proof that they are forked is known on the one side, on the other or on both; then each side may
+    /// hold another branch, or nothing.
     #[test]
-    fn any_two_catalogues_become_one(held in proptest::collection::vec((0usize..6, 0usize..6), 1..7)) {
+    fn any_two_catalogues_become_one(
+        held in proptest::collection::vec((0usize..6, 0usize..6), 1..7),
+        forked in proptest::collection::vec((0usize..4, 0usize..4, 0u8..3, 0usize..2), 0..12),
+    ) {
         let mut pair = Pair::new();
-        let authors: Vec<_> = (0..).zip(&held).map(|(seed, (a, b))| author(seed, *a.max(b))).collect();
+        let mut authors: Vec<_> = (0..).zip(&held).map(|(seed, (a, b))| author(seed, *a.max(b))).collect();
         for (author, (a, b)) in authors.iter().zip(&held) {
             pair.give(0, author, *a);
             pair.give(1, author, *b);
         }
+        let wanted = held.iter().map(|(a, b)| *a.max(b)).sum::<usize>();
+        for (seed, (a, b, who, branch)) in (100..).zip(&forked) {
+            let logs = branches(seed, 2);
+            pair.give(0, &logs[0], *a.min(&3));
+            pair.give(1, &logs[*branch], *b.min(&3));
+            (0..2).filter(|side| who != side).for_each(|side| pair.0[usize::from(side)].learn(&proof(&logs)));
+            authors.extend(logs);
+        }
         pair.connect();
         pair.run(Duration::from_secs(10));
-        let [a, b] = [0, 1].map(|at| pair.0[at].states());
+        let [a, b] = [0, 1].map(|at| pair.0[at].claims(&authors));
         prop_assert_eq!(&a, &b);
         prop_assert_eq!(pair.0[0].sync.digest(), pair.0[1].sync.digest());
-        let wanted = held.iter().map(|(a, b)| *a.max(b)).sum::<usize>();
-        prop_assert_eq!(pair.0[0].catalog.len(), wanted);
+        for side in &pair.0 {
+            let whole = authors[..held.len()].iter().filter_map(|author| side.catalog.state(author.id()));
+            prop_assert_eq!(whole.map(|state| state.length as usize).sum::<usize>(), wanted);
+            prop_assert!(authors[held.len()..].iter().all(|author| side.catalog.is_forked(author.id())));
+        }
         prop_assert_eq!(pair.0[0].offences() + pair.0[1].offences(), 0);
         prop_assert_eq!(pair.0[0].sync.load(), (0, 0, 0));
     }

@@ -72,13 +72,27 @@ impl<'de> Deserialize<'de> for Range {
     }
 }
 
-/// The state of one publisher's log.
+/// What a node has of one publisher: the state of its log, or that it is proven to have contradicted itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(from = "(PublisherId, u64, Digest)", into = "(PublisherId, u64, Digest)")]
 pub(crate) struct PublisherState {
     pub(crate) publisher: PublisherId,
     pub(crate) length: u64,
     pub(crate) tip: Digest,
+}
+
+impl PublisherState {
+    /// The length told of a publisher that is proven to have contradicted itself: no log is so long.
+    pub(crate) const FORKED: u64 = u64::MAX;
+
+    /// The same for all who know, whatever they hold of its log.
+    pub(crate) const fn forked(publisher: PublisherId) -> Self {
+        Self { publisher, length: Self::FORKED, tip: Digest([0; 32]) }
+    }
+
+    pub(crate) const fn is_forked(&self) -> bool {
+        self.length == Self::FORKED
+    }
 }
 
 impl From<(PublisherId, u64, Digest)> for PublisherState {

@@ -186,5 +186,7 @@ fn registry() -> impl Strategy<Value = RegistryMessage> {
         query.prop_map(RegistryMessage::Search),
         spec.prop_map(RegistryMessage::Find),
         found().prop_map(RegistryMessage::Found),
+        publisher().prop_map(|publisher| RegistryMessage::GetProof { publisher }),
+        bytes(200).prop_map(|proof| RegistryMessage::Proof { proof }),
     ]
 }

@@ -262,6 +262,9 @@ fn registry_caps_hold() {
     assert!(decode(Protocol::Registry, log(registry::MAX_HEAD_RECORD + 1, 0, 0)).is_err());
     assert!(decode(Protocol::Registry, log(0, 1, registry::MAX_STATEMENT + 1)).is_err());
     assert!(decode(Protocol::Registry, log(0, registry::MAX_STATEMENTS + 1, 1)).is_err());
+    let proof = |len: usize| encode(&registry::RegistryMessage::Proof { proof: vec![0; len].into() }.into());
+    assert!(decode(Protocol::Registry, proof(registry::MAX_PROOF)).is_ok());
+    assert!(decode(Protocol::Registry, proof(registry::MAX_PROOF + 1)).is_err());
     // Trailing bytes, a missing and a further field, a padded number, a list of numbers where bytes belong.
     for bytes in [&[0x82, 0, 0x80, 0][..], &[0x80], &[0x81, 0], &[0x82, 0x18, 0, 0x80], &[0x82, 1, 0x81, 0x81, 1]] {
         assert_eq!(decode(Protocol::Registry, bytes.to_vec()), Err(WireError::Encoding));

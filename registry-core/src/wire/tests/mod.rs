@@ -222,4 +222,8 @@ fn registry_bytes_are_tagged_arrays() {
         entries: vec![Bytes::from_static(b"e")],
     };
     assert_eq!(encode(&log.into()), [0x84, 0x03, 0x41, b'r', 0x18, 24, 0x81, 0x41, b'e'][..]);
+    let question = registry::RegistryMessage::GetProof { publisher };
+    assert_eq!(encode(&question.into()), [&[0x82, 0x07][..], &id].concat());
+    let proof = registry::RegistryMessage::Proof { proof: Bytes::from_static(b"p") };
+    assert_eq!(encode(&proof.into()), [0x82, 0x08, 0x41, b'p'][..]);
 }
