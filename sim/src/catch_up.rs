@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::checks::Check;
 use crate::corpus::{Corpus, Plan};
-use crate::engine::World;
+use crate::engine::{Options, World};
 use crate::report::{Verdict, cpu_seconds, peak_rss_bytes};
 use crate::scenario::{SECOND, Scenario};
 
@@ -70,7 +70,7 @@ pub fn run(scenario: &CatchUpScenario, command: String) -> CatchUpReport {
     let missing = corpus.rows.iter().filter(|row| !known.contains(&(row.table, &row.key)));
     let lengths: Vec<_> = missing.filter_map(|row| row.value.as_ref()).map(|value| value.len() as u64).collect();
 
-    let mut world = World::new(&Scenario::standard(2, seed), &[]);
+    let mut world = World::new(&Scenario::standard(2), seed, &Options::default(), &[]);
     world.preload(HOLDER, &corpus.rows);
     world.preload(LATE, held);
     world.schedule_boot(0, HOLDER);

@@ -9,7 +9,8 @@ use serde::Serialize;
 use sim::catch_up::CatchUpScenario;
 use sim::flood::FloodScenario;
 use sim::light::LightScenario;
-use sim::{Scenario, Verdict};
+use sim::scenario::{SECOND, Work};
+use sim::{Options, Scenario, Simulation, Verdict, plan};
 
 /// A thousand nodes are millions of small allocations that live long and die in no order.
 #[global_allocator]
@@ -232,18 +233,19 @@ impl Light {
 
 impl Run {
     fn scenario(&self) -> Scenario {
-        Scenario {
-            minutes: self.minutes,
-            loss_ppm: (self.loss * 10_000.0).round() as u64,
-            rtt_ms: self.rtt,
+        let mut scenario = Scenario::standard(self.nodes);
+        scenario.net.rtt = self.rtt.map(|ms| ms * 1_000);
+        let minutes = self.minutes * 60 * SECOND;
+        scenario.work = Work {
+            lasts: minutes,
             publishes: self.publishes,
             searches: self.searches,
             gets: self.gets,
             messages: self.messages,
-            restarts_percent: self.restarts,
-            wire: self.wire,
-            ..Scenario::standard(self.nodes, self.seed)
-        }
+        };
+        scenario.set_loss((self.loss * 10_000.0).round() as u64);
+        scenario.set_crashes(self.restarts);
+        scenario
     }
 
     /// The whole command, with every value that decides the run.
@@ -277,7 +279,10 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Run(run) => {
             let command = announce(run.replay(), run.json);
-            let report = sim::run(&run.scenario(), command);
+            let (scenario, options) = (run.scenario(), Options { wire: run.wire, ..Options::default() });
+            let schedule = plan(&scenario, run.seed);
+            let mut report = Simulation::new(&scenario, run.seed, schedule, &options).finish();
+            report.command = command;
             tell(&report, report.verdict, run.json)
         }
         Command::CatchUp(catch_up) => {

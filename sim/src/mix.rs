@@ -25,6 +25,8 @@ pub enum Domain {
     Disk,
     /// Which node gets a spurious timeout.
     Spurious,
+    /// Which connection of a node breaks.
+    Reset,
 }
 
 /// A bijection of 64 bits in which every input bit moves every output bit (the finaliser of SplitMix64).

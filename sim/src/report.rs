@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::checks::Check;
-use crate::engine::{Fired, Traffic};
+use crate::engine::Traffic;
+use crate::fault::Fired;
 
 /// In one word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -106,6 +107,10 @@ pub struct Report {
     pub cpu_seconds: Option<f64>,
     /// The most memory this process has used; `None` where the system does not tell.
     pub peak_rss_bytes: Option<u64>,
+    /// Entries of the schedule.
+    pub scheduled: usize,
+    /// Of these, those that had an effect.
+    pub applied: usize,
     /// What was injected.
     pub faults: Fired,
     /// What was done.
@@ -138,19 +143,10 @@ impl fmt::Display for Report {
         writeln!(f, "  {publishes} publishes acknowledged, {publishes_failed} failed")?;
         writeln!(f, "  {searches} searches, {searches_found} found what they looked for")?;
         writeln!(f, "  {gets} gets, {gets_failed} failed; {messages} pubsub messages; {interrupted} interrupted")?;
-        let faults = &self.faults;
-        writeln!(f, "faults that fired")?;
-        writeln!(
-            f,
-            "  {} messages and {} requests lost, {} resets, {} crashes, {} restarts, {} writes lost, {} spurious timeouts",
-            faults.lost_messages,
-            faults.lost_requests,
-            faults.resets,
-            faults.crashes,
-            faults.restarts,
-            faults.lost_writes,
-            faults.spurious_timeouts
-        )?;
+        writeln!(f, "faults{:>32}  ({} of {} scheduled entries had an effect)", "fired", self.applied, self.scheduled)?;
+        for (effect, times) in self.faults.iter() {
+            writeln!(f, "  {:<26}{times:>10}", effect.name())?;
+        }
         writeln!(f, "checks{:>32}  violations", "evaluated")?;
         for check in &self.checks {
             writeln!(f, "  {:<26}{:>10}  {:>10}", check.name, check.evaluated, check.violations)?;

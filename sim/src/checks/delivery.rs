@@ -1,5 +1,7 @@
 //! Exactly once: who was told of what, how often.
 
+use std::collections::BTreeMap;
+
 use super::Check;
 use crate::engine::{NodeIx, World};
 
@@ -8,8 +10,8 @@ use crate::engine::{NodeIx, World};
 pub struct Ledger {
     nodes: usize,
     /// How often each node was told, by thing and node.
-    told: Vec<Vec<u8>>,
-    sent: Vec<Option<Sent>>,
+    told: BTreeMap<u32, Vec<u8>>,
+    sent: BTreeMap<u32, Sent>,
     /// Microseconds from sending to each first delivery.
     pub delays: Vec<u64>,
 }
@@ -21,31 +23,27 @@ struct Sent {
 }
 
 impl Ledger {
-    /// For so many things and nodes.
-    pub fn new(things: usize, nodes: NodeIx) -> Self {
-        let nodes = nodes as usize;
-        Self { nodes, told: vec![Vec::new(); things], sent: vec![None; things], delays: Vec::new() }
+    /// For so many nodes.
+    pub fn new(nodes: NodeIx) -> Self {
+        Self { nodes: nodes as usize, told: BTreeMap::new(), sent: BTreeMap::new(), delays: Vec::new() }
     }
 
     /// A node sends a thing.
-    pub fn sent(&mut self, thing: usize, by: NodeIx, at: u64) {
-        self.sent[thing] = Some(Sent { at, by });
+    pub fn sent(&mut self, thing: u32, by: NodeIx, at: u64) {
+        self.sent.insert(thing, Sent { at, by });
     }
 
     /// A thing was not sent after all: nobody needs to be told.
-    pub fn unsent(&mut self, thing: usize) {
-        self.sent[thing] = None;
+    pub fn unsent(&mut self, thing: u32) {
+        self.sent.remove(&thing);
     }
 
     /// A node is told of a thing.
-    pub fn told(&mut self, thing: usize, node: NodeIx, at: u64) {
-        let told = &mut self.told[thing];
-        if told.is_empty() {
-            told.resize(self.nodes, 0);
-        }
+    pub fn told(&mut self, thing: u32, node: NodeIx, at: u64) {
+        let told = self.told.entry(thing).or_insert_with(|| vec![0; self.nodes]);
         let times = &mut told[node as usize];
         *times = times.saturating_add(1);
-        if let Some(sent) = self.sent[thing]
+        if let Some(sent) = self.sent.get(&thing)
             && *times == 1
             && sent.by != node
         {
@@ -55,7 +53,7 @@ impl Ledger {
 
     /// A node has lost its memory: what it was told before does not count.
     pub fn forget(&mut self, node: NodeIx) {
-        for told in &mut self.told {
+        for told in self.told.values_mut() {
             if let Some(times) = told.get_mut(node as usize) {
                 *times = 0;
             }
@@ -65,10 +63,10 @@ impl Ledger {
     /// Each node at most once; exactly once those that `entitled` names for a thing sent then.
     pub fn check(&self, name: &'static str, world: &World, entitled: impl Fn(NodeIx, u64) -> bool) -> Check {
         let mut check = Check::new(name);
-        for (thing, sent) in self.sent.iter().enumerate() {
-            let Some(Sent { at, by }) = *sent else { continue };
+        for (thing, Sent { at, by }) in &self.sent {
+            let (at, by) = (*at, *by);
             for node in 0..world.len() {
-                let times = self.told[thing].get(node as usize).copied().unwrap_or(0);
+                let times = self.told.get(thing).map_or(0, |told| told[node as usize]);
                 let least = u8::from(node != by && entitled(node, at));
                 check.judge((least..=1).contains(&times), || {
                     format!("node {node} was told {times} times of number {thing}, sent by {by} at {at}")

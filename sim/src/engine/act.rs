@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::host::Inbound;
 use super::{NodeIx, Payload, REQUEST_TIMEOUT, Waiting, World};
 use crate::disk::Disk;
+use crate::fault::Effect;
 use crate::mix::{Domain, draw, scale};
 use crate::net::node_at;
 use crate::queue::Class;
@@ -150,7 +151,7 @@ impl World {
     fn encode_anew(&mut self, msg: &Message) -> Encoded {
         self.scratch.clear();
         msg.encode_into(&mut self.scratch);
-        let decoded = self.wire.then(|| {
+        let decoded = self.options.wire.then(|| {
             let decoded = Message::decode(msg.protocol(), Bytes::copy_from_slice(&self.scratch));
             assert_eq!(decoded.as_ref(), Ok(msg), "a message does not survive its codec");
             decoded.expect("compared above")
@@ -186,7 +187,7 @@ impl World {
         let at = self.arrival(ix, to, stream);
         if self.is_lost(ix) {
             self.hosts[ix as usize].seq += 1;
-            self.fired.lost_messages += 1;
+            self.fired.add(Effect::LostMessage, 1);
             return;
         }
         let payload = match stream {
@@ -217,7 +218,7 @@ impl World {
     fn lose_request(&mut self, ix: NodeIx, to: NodeIx, conn: u64, id: RequestId) {
         let host = &mut self.hosts[ix as usize];
         host.seq += 1;
-        self.fired.lost_requests += 1;
+        self.fired.add(Effect::LostRequest, 1);
         let hangs = scale(draw(self.seed, Domain::LossKind, u64::from(ix), host.seq), 4) == 0;
         if !hangs {
             let at = self.now + self.net.rtt(ix, to);
@@ -234,7 +235,7 @@ impl World {
         }
         let at = self.arrival(ix, peer, None);
         let result = if msg.is_some() && self.is_lost(ix) {
-            self.fired.lost_requests += 1;
+            self.fired.add(Effect::LostRequest, 1);
             Err(RequestError::Reset)
         } else {
             msg.ok_or(RequestError::Reset)
@@ -319,8 +320,7 @@ impl World {
 
     /// Is the next message of this node lost?
     fn is_lost(&self, ix: NodeIx) -> bool {
-        self.loss_ppm > 0
-            && scale(draw(self.seed, Domain::Loss, u64::from(ix), self.hosts[ix as usize].seq), 1_000_000)
-                < self.loss_ppm
+        let host = &self.hosts[ix as usize];
+        host.loss_ppm > 0 && scale(draw(self.seed, Domain::Loss, u64::from(ix), host.seq), 1_000_000) < host.loss_ppm
     }
 }

@@ -7,6 +7,7 @@ use registry_core::catalog::LocalPublisher;
 use registry_core::id::{RequestId, Token};
 use registry_core::input::{GossipVersion, Identity, ProtocolSet};
 use registry_core::{Digest, LocalPeer, Node, PeerId, Role};
+use serde::{Deserialize, Serialize};
 
 use super::NodeIx;
 use crate::crypto::KeyPair;
@@ -16,7 +17,8 @@ use crate::net::{Link, ephemeral_addr, listen_addr};
 use crate::scenario::Scenario;
 
 /// How a machine without a running node looks from outside.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Down {
     /// The process is gone: connections are reset, dials refused.
     Refusing,
@@ -58,16 +60,18 @@ pub struct Host {
     /// Advertises the DHT protocol.
     pub(super) server: bool,
     pub(super) role: Role,
+    /// So many of a million messages it sends are lost.
+    pub(super) loss_ppm: u64,
 }
 
 impl Host {
-    pub(super) fn new(scenario: &Scenario, ix: NodeIx, publishes: bool) -> Self {
-        let node_key = KeyPair::derive(scenario.seed, "node-key", ix);
-        let publisher_key = publishes.then(|| KeyPair::derive(scenario.seed, "publisher-key", ix));
+    pub(super) fn new(scenario: &Scenario, seed: u64, ix: NodeIx, publishes: bool) -> Self {
+        let node_key = KeyPair::derive(seed, "node-key", ix);
+        let publisher_key = publishes.then(|| KeyPair::derive(seed, "publisher-key", ix));
         let local = LocalPeer {
             id: node_key.peer_id(),
             public_key: node_key.public_protobuf(),
-            publisher: publisher_key.as_ref().map(|key| publisher(key, scenario.seed, ix)),
+            publisher: publisher_key.as_ref().map(|key| publisher(key, seed, ix)),
         };
         Self {
             node: None,
@@ -88,6 +92,7 @@ impl Host {
             wake_queued: None,
             server: false,
             role: scenario.role(ix),
+            loss_ppm: 0,
         }
     }
 

@@ -5,6 +5,7 @@ use registry_core::input::{DialError, Input, RequestError, Side};
 
 use super::host::Down;
 use super::{NodeIx, Payload, World};
+use crate::fault::Effect;
 use crate::mix::{Domain, draw, scale};
 use crate::net::{HANDSHAKE_ROUND_TRIPS, Link};
 use crate::queue::Class;
@@ -131,7 +132,7 @@ impl World {
     /// Breaks the connection between two nodes; what is under way is lost. False when there is none.
     pub fn reset(&mut self, a: NodeIx, b: NodeIx) -> bool {
         let Some(conn) = self.hosts[a as usize].links.get(&b).map(|link| link.conn) else { return false };
-        self.fired.resets += 1;
+        self.fired.add(Effect::Reset, 1);
         self.close_side(a, b, conn);
         self.close_side(b, a, conn);
         self.settle();

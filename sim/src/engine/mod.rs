@@ -2,6 +2,7 @@
 
 mod act;
 mod host;
+mod impose;
 mod links;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +19,7 @@ use registry_core::{Config, Digest, Instant, Message, Node, PeerId, Role, Start,
 
 use crate::checks::Check;
 use crate::crypto::Verifier;
+use crate::fault::{Effect, Fired};
 use crate::mix::{Domain, LookupTable, draw, node_seed, scale};
 use crate::net::{Net, listen_addr};
 use crate::queue::{Class, Key, Queue};
@@ -99,6 +101,15 @@ struct Waiting {
     id: RequestId,
 }
 
+/// How a run is carried out: nothing here changes what happens in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Round-trips every message through its codec.
+    pub wire: bool,
+    /// Calls `handle_timeout` when nothing is due.
+    pub spurious: bool,
+}
+
 /// What a node does instead of one of its actions.
 pub type ReplaceAction = dyn FnMut(NodeIx, Action) -> Vec<Action>;
 
@@ -113,33 +124,13 @@ pub struct Planted {
     pub bloated: Option<NodeIx>,
 }
 
-/// Counts of what was injected.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
-pub struct Fired {
-    /// One-way messages lost.
-    pub lost_messages: u64,
-    /// Requests and answers lost.
-    pub lost_requests: u64,
-    /// Connections reset.
-    pub resets: u64,
-    /// Nodes crashed.
-    pub crashes: u64,
-    /// Nodes started again.
-    pub restarts: u64,
-    /// Unanswered disk requests at a crash.
-    pub lost_writes: u64,
-    /// Spurious timeouts.
-    pub spurious_timeouts: u64,
-}
-
 /// The checksum of each part of a merge, and which of its documents are left out.
 type MergeInput = Vec<([u8; 8], Vec<u32>)>;
 
 /// A network of virtual nodes.
 pub struct World {
     seed: u64,
-    wire: bool,
-    spurious: bool,
+    options: Options,
     config: Arc<Config>,
     light_config: Arc<Config>,
     net: Net,
@@ -153,7 +144,7 @@ pub struct World {
     peer_ids: Vec<PeerId>,
     waiting: VecDeque<Waiting>,
     next_conn: u64,
-    loss_ppm: u64,
+    imposed: BTreeMap<u32, impose::Imposed>,
     verifier: Verifier,
     /// Results of merges: equal ones are one.
     merged: BTreeMap<MergeInput, Segment>,
@@ -161,6 +152,7 @@ pub struct World {
     scratch: Vec<u8>,
     encoded: Option<act::Encoded>,
     emitted: VecDeque<(NodeIx, Event)>,
+    crashed: VecDeque<NodeIx>,
     planted: Planted,
     events: u64,
     traffic: Traffic,
@@ -171,16 +163,15 @@ pub struct World {
 
 impl World {
     /// All nodes of a scenario, none of them started; those in `publishers` can publish.
-    pub fn new(scenario: &Scenario, publishers: &[NodeIx]) -> Self {
+    pub fn new(scenario: &Scenario, seed: u64, options: &Options, publishers: &[NodeIx]) -> Self {
         let hosts: Vec<Host> =
-            (0..scenario.nodes).map(|ix| Host::new(scenario, ix, publishers.contains(&ix))).collect();
+            (0..scenario.net.nodes).map(|ix| Host::new(scenario, seed, ix, publishers.contains(&ix))).collect();
         Self {
-            seed: scenario.seed,
-            wire: scenario.wire,
-            spurious: scenario.spurious,
+            seed,
+            options: *options,
             config: Arc::clone(&scenario.config),
             light_config: Arc::new(Config { network: scenario.config.network.clone(), ..Config::of(Role::Light) }),
-            net: Net::new(scenario.seed, scenario.rtt_ms.map(|ms| ms * 1_000)),
+            net: Net::new(seed, scenario.net.rtt),
             now: 0,
             seq: 0,
             queue: Queue::default(),
@@ -190,13 +181,14 @@ impl World {
             hosts,
             waiting: VecDeque::new(),
             next_conn: 0,
-            loss_ppm: 0,
+            imposed: BTreeMap::new(),
             verifier: Verifier::default(),
             merged: BTreeMap::new(),
             trace: Trace::default(),
             scratch: Vec::new(),
             encoded: None,
             emitted: VecDeque::new(),
+            crashed: VecDeque::new(),
             planted: Planted::default(),
             events: 0,
             traffic: Traffic::default(),
@@ -276,11 +268,6 @@ impl World {
         self.planted = planted;
     }
 
-    /// From now on, so many of a million messages and requests are lost.
-    pub fn set_loss(&mut self, ppm: u64) {
-        self.loss_ppm = ppm;
-    }
-
     /// `step` will return this timer at its time.
     pub fn schedule_timer(&mut self, at: u64, timer: u64) {
         self.schedule(at, Class::Scenario, 0, ENGINE, Payload::Timer(timer));
@@ -309,6 +296,11 @@ impl World {
         self.emitted.pop_front()
     }
 
+    /// Nodes that have ended without warning since the last call.
+    pub fn take_crashed(&mut self) -> Option<NodeIx> {
+        self.crashed.pop_front()
+    }
+
     /// Takes the next event that is not later than `until`; `None` when there is none.
     pub fn step(&mut self, until: u64) -> Option<Step> {
         let next = self.queue.next_at();
@@ -324,7 +316,7 @@ impl World {
         assert!(key.at >= self.now, "an event lies in the past: {key:?} at {}", self.now);
         let step = self.happen(key, payload);
         self.settle();
-        if self.spurious {
+        if self.options.spurious {
             self.spurious_timeout();
         }
         Some(step)
@@ -367,7 +359,7 @@ impl World {
             return;
         }
         if host.life > 0 {
-            self.fired.restarts += 1;
+            self.fired.add(Effect::Restart, 1);
         }
         let seed = node_seed(self.seed, ix, host.life);
         let config = if host.role == self.config.role { &self.config } else { &self.light_config };
@@ -383,13 +375,14 @@ impl World {
         }
     }
 
-    /// Ends a running node without warning; its disk remains.
-    pub fn crash(&mut self, ix: NodeIx, down: Down) {
+    /// Ends a running node without warning; its disk remains. False when it does not run.
+    pub fn crash(&mut self, ix: NodeIx, down: Down) -> bool {
         let life = u64::from(self.hosts[ix as usize].life);
         if self.hosts[ix as usize].node.take().is_none() {
-            return;
+            return false;
         }
-        self.fired.crashes += 1;
+        self.fired.add(Effect::Crash, 1);
+        self.crashed.push_back(ix);
         self.cut_off(ix, down);
         let host = &mut self.hosts[ix as usize];
         host.life += 1;
@@ -399,9 +392,10 @@ impl World {
         host.tokens.clear();
         let unanswered = host.disk.unanswered();
         let survivors = scale(draw(self.seed, Domain::Torn, u64::from(ix), life), unanswered as u64 + 1);
-        self.fired.lost_writes += unanswered as u64 - survivors;
+        self.fired.add(Effect::LostWrite, unanswered as u64 - survivors);
         host.disk.crash(survivors as usize);
         self.settle();
+        true
     }
 
     fn input(&mut self, ix: NodeIx, input: Input) {
@@ -486,7 +480,7 @@ impl World {
         let due = host.wake_at.is_some_and(|at| at <= self.now);
         if let Some(node) = host.node.as_mut().filter(|_| !due) {
             node.handle_timeout(now);
-            self.fired.spurious_timeouts += 1;
+            self.fired.add(Effect::SpuriousTimeout, 1);
             self.drain(ix);
         }
     }

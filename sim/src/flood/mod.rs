@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::checks::Check;
 use crate::corpus::{Described, invent};
-use crate::engine::{NodeIx, Step, World};
+use crate::engine::{NodeIx, Options, Step, World};
 use crate::mix::stream;
 use crate::report::{Verdict, cpu_seconds, peak_rss_bytes};
 use crate::scenario::{SECOND, Scenario};
@@ -149,8 +149,8 @@ impl Driver {
         let mut config = Config::default();
         config.catalog.max_bytes = budget;
         config.catalog.max_publishers = honest as usize * scenario.budget / 2;
-        let of_world = Scenario { config: Arc::new(config), ..Scenario::standard(scenario.nodes, scenario.seed) };
-        let mut world = World::new(&of_world, &(0..honest).collect::<Vec<_>>());
+        let of_world = Scenario { config: Arc::new(config), ..Scenario::standard(scenario.nodes) };
+        let mut world = World::new(&of_world, scenario.seed, &Options::default(), &(0..honest).collect::<Vec<_>>());
         let mut rng = stream(scenario.seed, "flood", 0, 0);
         for node in 0..honest {
             world.schedule_boot(u64::from(node) * JOIN * SECOND / u64::from(honest), node);

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::checks::Check;
 use crate::corpus::{Corpus, Plan};
-use crate::engine::{NodeIx, Planted, Step, Traffic, World};
+use crate::engine::{NodeIx, Options, Planted, Step, Traffic, World};
 use crate::mix::stream;
 use crate::report::{Verdict, cpu_seconds, peak_rss_bytes, quantile};
 use crate::scenario::{SECOND, Scenario};
@@ -137,8 +137,9 @@ struct Driver<'a> {
 impl<'a> Driver<'a> {
     fn new(scenario: &LightScenario, corpus: &'a Corpus) -> Self {
         let light = (scenario.nodes * scenario.light_percent / 100).max(1);
-        let of_world = Scenario { light, ..Scenario::standard(scenario.nodes, scenario.seed) };
-        let mut world = World::new(&of_world, &[]);
+        let mut of_world = Scenario::standard(scenario.nodes);
+        of_world.net.light = light;
+        let mut world = World::new(&of_world, scenario.seed, &Options::default(), &[]);
         let mut rng = stream(scenario.seed, "light", 0, 0);
         let full = scenario.nodes - light;
         // Node 0 is where all others enter.

@@ -1,6 +1,5 @@
-//! Carries out the plan and listens to what the nodes tell.
+//! Carries out the schedule and listens to what the nodes tell.
 
-use bytes::Bytes;
 use registry_core::PeerId;
 use registry_core::catalog::{Content, ReleaseInfo};
 use registry_core::command::{Command, DhtCommand, PubsubCommand};
@@ -8,132 +7,143 @@ use registry_core::event::{DhtResult, Event};
 use registry_core::id::OpId;
 use registry_core::search::SearchPage;
 
-use super::{Driver, END_SECONDS, JUDGE_SECONDS, Op, Task, Why};
-use crate::engine::{Down, NodeIx, Step};
+use super::{Op, Simulation, Why};
+use crate::engine::{NodeIx, Step};
 use crate::mix::stream;
 use crate::scenario::SECOND;
+use crate::schedule::{Entry, JUDGE_TIME, Operation, What};
 
 /// The topic every node follows.
 const TOPIC: &str = "sim";
 
-impl Driver<'_> {
-    pub(super) fn run(&mut self) {
-        let asked = self.scenario.judge_at() + JUDGE_SECONDS * SECOND;
-        self.run_until(asked);
-        for second in 1..=END_SECONDS {
-            if self.ops.is_empty() {
-                break;
+/// The timer of each virtual second; the others are places in the schedule, doubled, odd ones for the end of a fault.
+const TICK: u64 = u64::MAX;
+
+impl Simulation<'_> {
+    /// Tells the world when the entries of the schedule are due.
+    pub(super) fn lay_down(&mut self) {
+        for (timer, Entry { at, what }) in (0..).step_by(2).zip(&self.schedule.entries) {
+            self.world.schedule_timer(*at, timer);
+            if let What::Strike { lasts: Some(lasts), .. } = what {
+                self.world.schedule_timer(at + lasts, timer + 1);
             }
-            self.run_until(asked + second * SECOND);
         }
+        self.world.schedule_timer(SECOND, TICK);
     }
 
-    fn run_until(&mut self, until: u64) {
+    /// Lets virtual time go on by so many microseconds; false when the run is over: its end has come, or everything was
+    /// asked and answered.
+    pub fn advance(&mut self, micros: u64) -> bool {
+        let asked = self.scenario.judge_at() + JUDGE_TIME;
+        let until = (self.until + micros).min(self.end_at());
         while let Some(step) = self.world.step(until) {
             if let Step::Timer(timer) = step {
                 self.perform(timer);
+            }
+            while let Some(node) = self.world.take_crashed() {
+                self.crashed(node);
             }
             while let Some((node, event)) = self.world.take_emitted() {
                 self.hear(node, event);
             }
         }
+        self.until = until;
+        until < self.end_at() && (until < asked || !self.ops.is_empty())
     }
 
     fn perform(&mut self, timer: u64) {
-        let mut rng = stream(self.scenario.seed, "task", timer as u32, 0);
-        match self.tasks[timer as usize] {
-            Task::FaultsOn => self.world.set_loss(self.scenario.loss_ppm),
-            Task::FaultsOff => self.world.set_loss(0),
-            Task::Publish(package) => self.publish(package),
-            Task::Search => {
-                if let (Some(package), Some(node)) = (self.any_package(rng.next_u64()), self.any_node(rng.next_u64())) {
-                    self.search(node, package, Why::Work);
-                }
-            }
-            Task::Get => {
-                if let (Some(package), Some(node)) = (self.any_package(rng.next_u64()), self.any_node(rng.next_u64())) {
-                    self.resolve(node, package, Why::Work);
-                }
-            }
-            Task::Message(message) => {
-                if let Some(node) = self.any_node(rng.next_u64()) {
-                    let mut data = vec![0; 64 + rng.index(2_000)];
-                    rng.fill(&mut data);
-                    data[..4].copy_from_slice(&(message as u32).to_be_bytes());
-                    self.send(node, message, Bytes::from(data));
-                }
-            }
-            Task::Crash(node) => {
-                let down = if rng.chance(1, 2) { Down::Refusing } else { Down::Silent };
-                let back = self.world.now() + (2 + rng.below(20)) * SECOND;
-                self.crash(node, down, back);
-            }
-            Task::Reset => {
-                if let Some(node) = self.any_node(rng.next_u64()) {
-                    let peers = self.world.host(node).peers();
-                    if let Some(peer) = peers.get(rng.index(peers.len())) {
-                        self.world.reset(node, *peer);
-                    }
-                }
-            }
-            Task::Inspect => self.inspector.inspect(&self.world, &mut rng),
-            Task::Lookup => {
-                if let Some(node) = self.any_node(rng.next_u64()) {
-                    let mut key = vec![0; 32];
-                    rng.fill(&mut key);
-                    self.look_up(node, Bytes::from(key));
-                }
-            }
-            Task::Probe(package) => {
-                if self.packages[package].acknowledged {
-                    let holders = &self.packages[package].holders;
-                    let others = self.ready().filter(|node| !holders.contains(node)).collect();
-                    for node in rng.sample(others, self.scenario.probes) {
-                        self.search(node, package, Why::Probe);
-                        self.resolve(node, package, Why::Probe);
-                    }
-                }
-            }
-        }
-    }
-
-    fn publish(&mut self, package: usize) {
-        let node = self.packages[package].by;
-        if !self.world.host(node).is_up() {
-            self.work.publishes_failed += 1;
+        if timer == TICK {
+            self.tick();
             return;
         }
-        self.packages[package].store(&mut self.world);
-        self.announced.sent(package, node, self.world.now());
-        let command = Command::Publish(self.packages[package].release());
-        if !self.start(node, command, Op::Publish(package)) {
-            self.announced.unsent(package);
+        let place = (timer / 2) as usize;
+        if timer % 2 == 1 {
+            self.world.lift(place as u32);
+            return;
+        }
+        self.applied[place] = match self.schedule.entries[place].what.clone() {
+            What::Do(operation) => self.operate(operation),
+            What::Strike { fault, nodes, .. } => self.world.impose(place as u32, &fault, &nodes),
+        };
+    }
+
+    fn tick(&mut self) {
+        let now = self.world.now();
+        if (self.scenario.work_at()..self.scenario.judge_at()).contains(&now) {
+            let mut rng = stream(self.seed, "inspect", (now / SECOND) as u32, 0);
+            self.inspector.inspect(&self.world, &mut rng);
+        }
+        self.world.schedule_timer(now + SECOND, TICK);
+    }
+
+    /// Asks a node for something; false when it cannot be asked.
+    fn operate(&mut self, operation: Operation) -> bool {
+        match operation {
+            Operation::Join { node } => {
+                let is_new = node < self.world.len() && !self.world.host(node).is_up();
+                if is_new {
+                    self.world.schedule_boot(self.world.now(), node);
+                }
+                is_new
+            }
+            _ if !self.is_ready(operation.node()) => false,
+            Operation::Publish { node, package } => self.publish(node, package),
+            Operation::Search { node, package } => self.search(node, package, Why::Work),
+            Operation::Get { node, package } => self.resolve(node, package, Why::Work),
+            Operation::Message { node, number } => self.send(node, number),
+            Operation::Lookup { node, key } => self.look_up(node, key),
+            Operation::Probe { node, package } => {
+                let is_acknowledged = self.packages.get(&package).is_some_and(|package| package.acknowledged);
+                is_acknowledged && self.search(node, package, Why::Probe) && self.resolve(node, package, Why::Probe)
+            }
+        }
+    }
+
+    fn publish(&mut self, node: NodeIx, number: u32) -> bool {
+        let package = &self.packages[&number];
+        package.store(&mut self.world);
+        let command = Command::Publish(package.release());
+        self.announced.sent(number, node, self.world.now());
+        let is_started = self.start(node, command, Op::Publish(number));
+        if !is_started {
+            self.announced.unsent(number);
             self.work.publishes_failed += 1;
         }
+        is_started
     }
 
-    fn search(&mut self, node: NodeIx, package: usize, why: Why) {
-        let command = Command::Search(self.packages[package].query());
-        self.start(node, command, Op::Search { package, why });
+    fn search(&mut self, node: NodeIx, number: u32, why: Why) -> bool {
+        let Some(package) = self.packages.get(&number) else { return false };
+        let command = Command::Search(package.query());
+        self.start(node, command, Op::Search { package: number, why })
     }
 
-    fn resolve(&mut self, node: NodeIx, package: usize, why: Why) {
-        let command = Command::Resolve(self.packages[package].spec());
-        self.start(node, command, Op::Resolve { package, why });
+    fn resolve(&mut self, node: NodeIx, number: u32, why: Why) -> bool {
+        let Some(package) = self.packages.get(&number) else { return false };
+        let command = Command::Resolve(package.spec());
+        self.start(node, command, Op::Resolve { package: number, why })
     }
 
-    fn send(&mut self, node: NodeIx, message: usize, data: Bytes) {
-        let command = Command::Pubsub(PubsubCommand::Publish { topic: TOPIC.into(), data });
-        self.messages.sent(message, node, self.world.now());
-        if !self.start(node, command, Op::Message(message)) {
-            self.messages.unsent(message);
+    fn send(&mut self, node: NodeIx, number: u32) -> bool {
+        let mut rng = stream(self.seed, "message", number, 0);
+        let mut data = vec![0; 64 + rng.index(2_000)];
+        rng.fill(&mut data);
+        data[..4].copy_from_slice(&number.to_be_bytes());
+        let command = Command::Pubsub(PubsubCommand::Publish { topic: TOPIC.into(), data: data.into() });
+        self.messages.sent(number, node, self.world.now());
+        let is_started = self.start(node, command, Op::Message(number));
+        if !is_started {
+            self.messages.unsent(number);
         }
+        is_started
     }
 
-    fn look_up(&mut self, node: NodeIx, key: Bytes) {
+    fn look_up(&mut self, node: NodeIx, number: u32) -> bool {
+        let mut key = vec![0; 32];
+        stream(self.seed, "key", number, 0).fill(&mut key);
         let truth = self.oracle.closest(&self.world, node, &key);
         let at = self.world.now();
-        self.start(node, Command::Dht(DhtCommand::Closest(key)), Op::Lookup { truth, at });
+        self.start(node, Command::Dht(DhtCommand::Closest(key.into())), Op::Lookup { truth, at })
     }
 
     /// Starts an operation; false when the node refuses it.
@@ -147,8 +157,7 @@ impl Driver<'_> {
         }
     }
 
-    fn crash(&mut self, node: NodeIx, down: Down, back: u64) {
-        self.world.crash(node, down);
+    fn crashed(&mut self, node: NodeIx) {
         self.subscribed[node as usize] = None;
         self.messages.forget(node);
         let interrupted: Vec<_> =
@@ -156,12 +165,11 @@ impl Driver<'_> {
         for key in interrupted {
             self.work.interrupted += 1;
             match self.ops.remove(&key) {
-                Some(Op::Publish(package)) if !self.packages[package].acknowledged => self.announced.unsent(package),
+                Some(Op::Publish(package)) if !self.packages[&package].acknowledged => self.announced.unsent(package),
                 Some(Op::Message(message)) => self.messages.unsent(message),
                 _ => {}
             }
         }
-        self.world.schedule_boot(back, node);
     }
 
     fn hear(&mut self, node: NodeIx, event: Event) {
@@ -180,14 +188,15 @@ impl Driver<'_> {
             }
             Event::PubsubMessage { topic, author: _, data } if &*topic == TOPIC => {
                 if let Some(number) = data.first_chunk() {
-                    self.messages.told(u32::from_be_bytes(*number) as usize, node, now);
+                    self.messages.told(u32::from_be_bytes(*number), node, now);
                 }
             }
             Event::Published { op, release, .. } => {
                 if let Some(Op::Publish(package)) = self.end(node, op) {
                     self.work.publishes += 1;
-                    self.packages[package].acknowledged = true;
-                    self.packages[package].statement = Some(release.statement);
+                    let package = self.packages.get_mut(&package).expect("it was published");
+                    package.acknowledged = true;
+                    package.statement = Some(release.statement);
                 }
             }
             Event::SearchDone { op, page } => {
@@ -202,10 +211,9 @@ impl Driver<'_> {
             }
             Event::Fetched { op, root, .. } => {
                 if let Some(Op::Fetch { package, why }) = self.end(node, op) {
-                    let whole =
-                        self.packages[package].root == root && self.packages[package].is_held_by(&self.world, node);
+                    let fetched = &self.packages[&package];
+                    let whole = fetched.root == root && fetched.is_held_by(&self.world, node);
                     self.bytes.judge(whole, || format!("node {node} fetched number {package} with other bytes"));
-                    self.packages[package].holders.insert(node);
                     match why {
                         Why::Work => self.work.gets += 1,
                         Why::Probe => self.found.judge(true, String::new),
@@ -242,8 +250,8 @@ impl Driver<'_> {
         }
     }
 
-    fn searched(&mut self, node: NodeIx, package: usize, why: Why, page: &SearchPage) {
-        let (publisher, name) = (self.packages[package].publisher, self.packages[package].name.as_str());
+    fn searched(&mut self, node: NodeIx, package: u32, why: Why, page: &SearchPage) {
+        let (publisher, name) = (self.packages[&package].publisher, self.packages[&package].name.as_str());
         let hit = page
             .hits
             .iter()
@@ -257,10 +265,10 @@ impl Driver<'_> {
         }
     }
 
-    fn resolved(&mut self, node: NodeIx, package: usize, why: Why, release: &ReleaseInfo) {
-        let right = self.packages[package].statement == Some(release.statement);
+    fn resolved(&mut self, node: NodeIx, package: u32, why: Why, release: &ReleaseInfo) {
+        let right = self.packages[&package].statement == Some(release.statement);
         self.bytes.judge(right, || format!("node {node} resolved number {package} to another statement"));
-        let command = Command::Fetch(self.packages[package].root);
+        let command = Command::Fetch(self.packages[&package].root);
         if !self.start(node, command, Op::Fetch { package, why }) {
             self.failed(node, Some(Op::Fetch { package, why }), "refused");
         }
@@ -288,24 +296,14 @@ impl Driver<'_> {
         Some(op)
     }
 
-    fn package_of(&self, release: &ReleaseInfo) -> Option<usize> {
+    fn package_of(&self, release: &ReleaseInfo) -> Option<u32> {
         match &release.release.meta.content {
             Content::Root { root, .. } => self.by_root.get(root).copied(),
             Content::External { .. } | Content::Unknown => None,
         }
     }
 
-    fn ready(&self) -> impl Iterator<Item = NodeIx> + '_ {
-        (0..self.world.len()).filter(|node| self.subscribed[*node as usize].is_some())
-    }
-
-    fn any_node(&self, bits: u64) -> Option<NodeIx> {
-        let ready: Vec<NodeIx> = self.ready().collect();
-        ready.get(crate::mix::scale(bits, ready.len() as u64) as usize).copied()
-    }
-
-    fn any_package(&self, bits: u64) -> Option<usize> {
-        let acknowledged: Vec<usize> = (0..self.packages.len()).filter(|ix| self.packages[*ix].acknowledged).collect();
-        acknowledged.get(crate::mix::scale(bits, acknowledged.len() as u64) as usize).copied()
+    fn is_ready(&self, node: NodeIx) -> bool {
+        self.subscribed.get(node as usize).is_some_and(Option::is_some)
     }
 }

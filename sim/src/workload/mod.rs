@@ -1,57 +1,37 @@
-//! The work of a run: joining, publishing, searching, fetching, faults, a calm, and the final questions.
+//! A run: carries out a schedule, watches what nodes do, and ends with a report.
 
 mod driver;
 mod packages;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use registry_core::BlockId;
 use registry_core::id::OpId;
-use registry_core::{BlockId, Rng};
 
 use crate::checks::Check;
 use crate::checks::bounds::Inspector;
 use crate::checks::closest::{Lookups, Oracle};
 use crate::checks::delivery::Ledger;
-use crate::engine::{NodeIx, Planted, World};
-use crate::mix::stream;
+use crate::engine::{NodeIx, Options, Planted, World};
 use crate::report::{Report, Slo, Verdict, Work, cpu_seconds, peak_rss_bytes, quantile};
 use crate::scenario::{SECOND, Scenario};
+use crate::schedule::{JUDGE_TIME, Operation, Schedule, plan};
 use packages::Package;
 
-/// The final questions are asked over so many seconds.
-const JUDGE_SECONDS: u64 = 60;
-/// Every operation has ended so many seconds after the last question.
-const END_SECONDS: u64 = 130;
-/// Releases published within one second.
-const GROUP: u64 = 5;
+/// Every operation has ended so long after the last question, in microseconds.
+const END_TIME: u64 = 130 * SECOND;
 /// A subscription is known to the neighbours after this, in microseconds.
 const SUBSCRIBED: u64 = 10 * SECOND;
-
-/// One thing to do at its time.
-#[derive(Clone, Copy, Debug)]
-enum Task {
-    FaultsOn,
-    FaultsOff,
-    Publish(usize),
-    Search,
-    Get,
-    Message(usize),
-    Crash(NodeIx),
-    Reset,
-    Inspect,
-    Lookup,
-    Probe(usize),
-}
 
 /// An operation that has not ended.
 #[derive(Clone, Debug)]
 enum Op {
-    Publish(usize),
-    Search { package: usize, why: Why },
-    Resolve { package: usize, why: Why },
-    Fetch { package: usize, why: Why },
+    Publish(u32),
+    Search { package: u32, why: Why },
+    Resolve { package: u32, why: Why },
+    Fetch { package: u32, why: Why },
     Lookup { truth: Vec<NodeIx>, at: u64 },
-    Message(usize),
+    Message(u32),
 }
 
 /// For whom an operation runs.
@@ -63,24 +43,23 @@ enum Why {
     Probe,
 }
 
-/// Runs a scenario to its end. `command` is what repeats it.
-pub fn run(scenario: &Scenario, command: String) -> Report {
-    run_planted(scenario, command, Planted::default())
+/// Runs what a scenario and a seed make.
+pub fn run(scenario: &Scenario, seed: u64) -> Report {
+    Simulation::new(scenario, seed, plan(scenario, seed), &Options::default()).finish()
 }
 
-/// The same with faults planted on purpose.
-pub fn run_planted(scenario: &Scenario, command: String, planted: Planted) -> Report {
-    let mut driver = Driver::new(scenario, planted);
-    driver.run();
-    driver.report(command)
-}
-
-struct Driver<'a> {
+/// A run under way.
+pub struct Simulation<'a> {
     scenario: &'a Scenario,
+    seed: u64,
+    schedule: Schedule,
+    /// Entries that had an effect, by their place in the schedule.
+    applied: Vec<bool>,
+    /// Virtual time has come to here, in microseconds.
+    until: u64,
     world: World,
-    tasks: Vec<Task>,
-    packages: Vec<Package>,
-    by_root: BTreeMap<BlockId, usize>,
+    packages: BTreeMap<u32, Package>,
+    by_root: BTreeMap<BlockId, u32>,
     ops: BTreeMap<(NodeIx, OpId), Op>,
     /// Since when each running node has followed the run's topic.
     subscribed: Vec<Option<u64>>,
@@ -95,95 +74,83 @@ struct Driver<'a> {
     work: Work,
 }
 
-impl<'a> Driver<'a> {
-    fn new(scenario: &'a Scenario, planted: Planted) -> Self {
-        let mut rng = stream(scenario.seed, "plan", 0, 0);
-        let publishers = publishers(scenario, &mut rng);
-        let mut world = World::new(scenario, &publishers);
-        world.plant(planted);
-        let packages: Vec<Package> =
-            (0..scenario.publishes as usize).map(|ix| Package::new(scenario.seed, ix, &publishers, &world)).collect();
-        let mut driver = Self {
+impl<'a> Simulation<'a> {
+    /// A run that has not begun.
+    pub fn new(scenario: &'a Scenario, seed: u64, schedule: Schedule, options: &Options) -> Self {
+        let published: BTreeMap<u32, NodeIx> = schedule
+            .operations()
+            .filter_map(|(_, operation)| match operation {
+                Operation::Publish { node, package } => Some((package, node)),
+                _ => None,
+            })
+            .collect();
+        let publishers: BTreeSet<NodeIx> = published.values().copied().collect();
+        let world = World::new(scenario, seed, options, &Vec::from_iter(publishers));
+        let packages: BTreeMap<u32, Package> =
+            published.into_iter().map(|(number, by)| (number, Package::new(seed, number, by, &world))).collect();
+        let mut simulation = Self {
             scenario,
-            tasks: Vec::new(),
-            by_root: (0..).zip(&packages).map(|(ix, package)| (package.root, ix)).collect(),
+            seed,
+            applied: vec![false; schedule.entries.len()],
+            until: 0,
+            by_root: packages.iter().map(|(number, package)| (package.root, *number)).collect(),
             ops: BTreeMap::new(),
-            subscribed: vec![None; scenario.nodes as usize],
+            subscribed: vec![None; world.len() as usize],
             oracle: Oracle::new(&world),
             lookups: Lookups::default(),
             inspector: Inspector::default(),
-            announced: Ledger::new(packages.len(), scenario.nodes),
-            messages: Ledger::new(scenario.messages as usize, scenario.nodes),
+            announced: Ledger::new(world.len()),
+            messages: Ledger::new(world.len()),
             found: Check::new("publish-is-found"),
             bytes: Check::new("bytes-verify"),
             ended: Check::new("operations-end"),
             work: Work::default(),
             packages,
+            schedule,
             world,
         };
-        driver.plan(&mut rng);
-        driver
+        simulation.lay_down();
+        simulation
     }
 
-    /// Lays down what happens when. What it happens to is chosen when the time has come.
-    fn plan(&mut self, rng: &mut Rng) {
-        let scenario = self.scenario;
-        let (work, judge) = (scenario.work_at(), scenario.judge_at());
-        let (faults, calm) = scenario.faults_at();
-        let join = scenario.join_seconds * SECOND;
-        for node in 0..scenario.nodes {
-            let at = u64::from(node) * join / u64::from(scenario.nodes);
-            self.world.schedule_boot(at, node);
-        }
-        self.at(faults, Task::FaultsOn);
-        self.at(calm, Task::FaultsOff);
-        let spread =
-            |driver: &mut Self, rng: &mut Rng, count: u64, from: u64, to: u64, task: &dyn Fn(usize) -> Task| {
-                for ix in 0..count {
-                    let slot = (to - from) / count;
-                    driver.at(from + ix * slot + rng.below(slot), task(ix as usize));
-                }
-            };
-        let last_publish = calm.max(work + (judge - work) / 2);
-        // Releases come in groups, as those of a workspace do.
-        let groups = u64::from(scenario.publishes).div_ceil(GROUP);
-        let every = (last_publish - work) / groups.max(1);
-        for ix in 0..u64::from(scenario.publishes) {
-            self.at(work + ix / GROUP * every + rng.below(SECOND), Task::Publish(ix as usize));
-        }
-        // Something must be there to be looked for.
-        let first_use = work + (judge - work) / 10;
-        spread(self, rng, scenario.searches.into(), first_use, judge, &|_| Task::Search);
-        spread(self, rng, scenario.gets.into(), first_use, judge, &|_| Task::Get);
-        spread(self, rng, scenario.messages.into(), work, judge, &Task::Message);
-        let nodes = u64::from(scenario.nodes);
-        let minutes = (calm - faults) / (60 * SECOND);
-        spread(self, rng, nodes * scenario.resets_per_mille * minutes / 1_000, faults, calm, &|_| Task::Reset);
-        let end = judge + JUDGE_SECONDS * SECOND;
-        spread(self, rng, (judge - work) / SECOND, work, judge, &|_| Task::Inspect);
-        spread(self, rng, scenario.lookups.into(), judge, end, &|_| Task::Lookup);
-        spread(self, rng, scenario.publishes.into(), judge, end, &Task::Probe);
-        let crashes = (nodes * scenario.restarts_percent).div_ceil(100);
-        let victims = rng.sample((0..scenario.nodes).collect(), crashes as usize);
-        for victim in victims {
-            let at = faults + rng.below((calm - faults).saturating_sub(30 * SECOND).max(1));
-            self.at(at, Task::Crash(victim));
-        }
+    /// Plants faults that checks must find.
+    #[must_use]
+    pub fn plant(mut self, planted: Planted) -> Self {
+        self.world.plant(planted);
+        self
+    }
+
+    /// The network as it is now.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// When the run ends at the latest, in microseconds.
+    pub fn end_at(&self) -> u64 {
+        self.scenario.judge_at() + JUDGE_TIME + END_TIME
+    }
+
+    /// The entries so far that had an effect.
+    pub fn applied(&self) -> Schedule {
+        let applied = self.schedule.entries.iter().zip(&self.applied).filter(|(_, applied)| **applied);
+        Schedule { entries: applied.map(|(entry, _)| entry.clone()).collect() }
+    }
+
+    /// Runs to the end.
+    pub fn finish(mut self) -> Report {
+        while self.advance(SECOND) {}
+        self.report()
     }
 
     /// How often a node gets a pubsub message whole, on average.
     fn copies_per_node(&self) -> Option<f64> {
-        let receivers = u64::from(self.scenario.nodes - 1);
+        let receivers = u64::from(self.world.len() - 1);
         let wanted = (self.work.publishes + self.work.messages) * receivers;
         (wanted > 0).then(|| self.world.traffic().payloads as f64 / wanted as f64)
     }
 
-    fn at(&mut self, at: u64, task: Task) {
-        self.world.schedule_timer(at, self.tasks.len() as u64);
-        self.tasks.push(task);
-    }
-
-    fn report(mut self, command: String) -> Report {
+    /// What the run has shown.
+    pub fn report(mut self) -> Report {
         for ((node, _), op) in std::mem::take(&mut self.ops) {
             self.ended.judge(false, || format!("{op:?} at node {node}"));
         }
@@ -197,7 +164,7 @@ impl<'a> Driver<'a> {
             self.found.clone(),
             self.bytes.clone(),
             self.lookups.completeness(),
-            self.lookups.hops(self.scenario.nodes),
+            self.lookups.hops(self.world.len()),
             self.announced.check("updates-exactly-once", &self.world, steady),
             self.messages.check("gossip-exactly-once", &self.world, subscribed),
             self.ended.clone(),
@@ -212,15 +179,17 @@ impl<'a> Driver<'a> {
             Slo::new("gossip", &self.messages.delays, 200_000),
         ];
         Report {
-            command,
+            command: String::new(),
             verdict: Verdict::of(&checks),
             digest: format!("{:016x}", self.world.digest()),
-            nodes: self.scenario.nodes,
-            seed: self.scenario.seed,
+            nodes: self.world.len(),
+            seed: self.seed,
             events: self.world.events(),
             virtual_seconds: self.world.now() as f64 / SECOND as f64,
             cpu_seconds: cpu_seconds(),
             peak_rss_bytes: peak_rss_bytes(),
+            scheduled: self.schedule.entries.len(),
+            applied: self.applied.iter().filter(|applied| **applied).count(),
             faults: self.world.fired(),
             work: self.work,
             checks,
@@ -231,10 +200,4 @@ impl<'a> Driver<'a> {
             traffic: *self.world.traffic(),
         }
     }
-}
-
-/// One node in twenty-five publishes, at least two and at most forty.
-fn publishers(scenario: &Scenario, rng: &mut Rng) -> Vec<NodeIx> {
-    let count = (scenario.nodes / 25).clamp(2, 40).min(scenario.nodes);
-    rng.sample((0..scenario.nodes).collect(), count as usize)
 }

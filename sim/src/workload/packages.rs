@@ -1,6 +1,5 @@
 //! What is published: small real contents, packed as a shell packs them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,28 +24,24 @@ pub(super) struct Package {
     blocks: Vec<Block>,
     pub(super) acknowledged: bool,
     pub(super) statement: Option<Digest>,
-    /// Nodes that have its bytes.
-    pub(super) holders: BTreeSet<NodeIx>,
 }
 
 impl Package {
-    /// Number `ix` of a run: every fourth is a further version of the package before it.
-    pub(super) fn new(seed: u64, ix: usize, publishers: &[NodeIx], world: &World) -> Self {
-        let series = ix - ix % 4 / 3;
-        let by = publishers[series % publishers.len()];
+    /// Number `number` of a run: every fourth is a further version of the package before it.
+    pub(super) fn new(seed: u64, number: u32, by: NodeIx, world: &World) -> Self {
+        let series = number - number % 4 / 3;
         let publisher = world.host(by).local().publisher.as_ref().expect("it was chosen to publish").id;
-        let (tree, blocks) = content(seed, ix);
+        let (tree, blocks) = content(seed, number);
         Self {
             by,
             publisher,
             name: format!("pkg-{series}"),
-            version: format!("1.{}.0", ix - series),
+            version: format!("1.{}.0", number - series),
             root: tree.id,
             size: tree.size,
             blocks,
             acknowledged: false,
             statement: None,
-            holders: BTreeSet::from([by]),
         }
     }
 
@@ -99,8 +94,8 @@ impl Package {
 }
 
 /// A directory of one to four files, from tens of bytes to some hundred KiB.
-fn content(seed: u64, ix: usize) -> (Tree, Vec<Block>) {
-    let mut rng = stream(seed, "content", ix as u32, 0);
+fn content(seed: u64, number: u32) -> (Tree, Vec<Block>) {
+    let mut rng = stream(seed, "content", number, 0);
     let mut blocks = Vec::new();
     let mut directory = DirectoryBuilder::new();
     for file in 0..1 + rng.below(4) {

@@ -5,7 +5,7 @@ use registry_core::event::BatchOutcome;
 use registry_core::{Command, Event};
 use sim::engine::Down;
 use sim::scenario::SECOND;
-use sim::{NodeIx, Scenario, World};
+use sim::{Fault, NodeIx, Options, Scenario, World};
 
 const NODES: u32 = 8;
 const PUBLISHER: NodeIx = 3;
@@ -44,15 +44,15 @@ fn publish(world: &mut World, numbers: impl Iterator<Item = u64>) {
 #[test]
 fn an_import_survives_a_crash_and_reaches_everybody() {
     for seed in 1..=2 {
-        let mut world = World::new(&Scenario::small(NODES, seed), &[PUBLISHER]);
+        let mut world = World::new(&Scenario::small(NODES), seed, &Options::default(), &[PUBLISHER]);
         (0..NODES).for_each(|ix| world.schedule_boot(u64::from(ix) * SECOND, ix));
         run_until(&mut world, 40 * SECOND, u64::MAX);
-        world.set_loss(10_000);
+        assert!(world.impose(0, &Fault::Loss { ppm: 10_000 }, &[]));
 
         publish(&mut world, 0..BATCHES);
         let acknowledged = run_until(&mut world, 60 * SECOND, seed).len() as u64;
         assert_eq!(acknowledged, seed, "the crash comes in time");
-        world.crash(PUBLISHER, Down::Refusing);
+        assert!(world.crash(PUBLISHER, Down::Refusing));
         world.schedule_boot(world.now() + 5 * SECOND, PUBLISHER);
         run_until(&mut world, 80 * SECOND, u64::MAX);
 

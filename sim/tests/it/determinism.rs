@@ -3,43 +3,42 @@
 use std::sync::Arc;
 
 use registry_core::{Config, Duration};
-use sim::{Report, Scenario, run};
+use sim::{Options, Report, Scenario, Simulation, plan, run};
 
-fn digest(scenario: &Scenario) -> String {
-    run(scenario, String::new()).digest
+fn digest(scenario: &Scenario, seed: u64) -> String {
+    run(scenario, seed).digest
 }
 
-fn small(seed: u64) -> Scenario {
-    Scenario::small(12, seed)
+fn digest_with(options: Options) -> String {
+    let scenario = Scenario::small(12);
+    Simulation::new(&scenario, 1, plan(&scenario, 1), &options).finish().digest
 }
 
 #[test]
 fn one_seed_gives_one_report() {
-    let report = || {
-        let report = run(&small(1), String::new());
-        Report { cpu_seconds: None, peak_rss_bytes: None, ..report }
-    };
+    let report = || Report { cpu_seconds: None, peak_rss_bytes: None, ..run(&Scenario::small(12), 1) };
     assert_eq!(report(), report());
 }
 
 #[test]
 fn another_seed_gives_another_digest() {
-    assert_ne!(digest(&small(1)), digest(&small(2)));
+    assert_ne!(digest(&Scenario::small(12), 1), digest(&Scenario::small(12), 2));
 }
 
 #[test]
 fn another_back_off_gives_another_digest() {
     let mut config = Config::default();
     config.peers.min_backoff += Duration::from_millis(1);
-    assert_ne!(digest(&small(1)), digest(&Scenario { config: Arc::new(config), ..small(1) }));
+    let other = Scenario { config: Arc::new(config), ..Scenario::small(12) };
+    assert_ne!(digest(&Scenario::small(12), 1), digest(&other, 1));
 }
 
 #[test]
 fn encoding_every_message_changes_nothing() {
-    assert_eq!(digest(&small(1)), digest(&Scenario { wire: true, ..small(1) }));
+    assert_eq!(digest_with(Options::default()), digest_with(Options { wire: true, ..Options::default() }));
 }
 
 #[test]
 fn timeouts_at_odd_moments_change_nothing() {
-    assert_eq!(digest(&small(1)), digest(&Scenario { spurious: true, ..small(1) }));
+    assert_eq!(digest_with(Options::default()), digest_with(Options { spurious: true, ..Options::default() }));
 }

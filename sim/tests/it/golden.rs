@@ -9,21 +9,24 @@ use sim::{Scenario, run};
 
 const FILE: &str = "tests/it/golden.txt";
 
-fn scenarios() -> [(&'static str, Scenario); 4] {
-    let quiet = Scenario { loss_ppm: 0, resets_per_mille: 0, restarts_percent: 0, ..Scenario::small(10, 1) };
+fn scenarios() -> [(&'static str, Scenario, u64); 4] {
+    let mut lossy = Scenario::small(12);
+    lossy.set_loss(50_000);
+    let mut fixed = Scenario::small(12);
+    fixed.net.rtt = Some(50_000);
     [
-        ("quiet", quiet),
-        ("small", Scenario::small(16, 1)),
-        ("lossy", Scenario { loss_ppm: 50_000, ..Scenario::small(12, 7) }),
-        ("fixed-rtt", Scenario { rtt_ms: Some(50), ..Scenario::small(12, 3) }),
+        ("quiet", Scenario::small(10).quiet(), 1),
+        ("small", Scenario::small(16), 1),
+        ("lossy", lossy, 7),
+        ("fixed-rtt", fixed, 3),
     ]
 }
 
 #[test]
 fn golden_digests_are_what_they_were() {
     let mut now = String::new();
-    for (name, scenario) in scenarios() {
-        let report = run(&scenario, String::new());
+    for (name, scenario, seed) in scenarios() {
+        let report = run(&scenario, seed);
         writeln!(now, "{name} {} {}", report.digest, report.events).expect("a string takes all");
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);

@@ -6,14 +6,23 @@ use registry_core::action::{Action, StoreRequest};
 use registry_core::event::{DhtResult, Event};
 use registry_core::{Config, Protocol};
 use sim::engine::{NodeIx, Planted};
-use sim::{Report, Scenario, Verdict};
+use sim::scenario::SECOND;
+use sim::{Options, Report, Scenario, Simulation, Verdict, plan};
+
+const SEED: u64 = 5;
 
 fn quiet() -> Scenario {
-    Scenario { loss_ppm: 0, resets_per_mille: 0, restarts_percent: 0, ..Scenario::small(14, 5) }
+    Scenario::small(14).quiet()
+}
+
+fn idle(nodes: u32) -> Scenario {
+    let mut scenario = Scenario::small(nodes).quiet();
+    (scenario.work.publishes, scenario.work.searches, scenario.work.gets) = (2, 2, 2);
+    scenario
 }
 
 fn run(scenario: &Scenario, planted: Planted) -> Report {
-    sim::workload::run_planted(scenario, String::new(), planted)
+    Simulation::new(scenario, SEED, plan(scenario, SEED), &Options::default()).plant(planted).finish()
 }
 
 fn tamper(change: impl FnMut(NodeIx, Action) -> Vec<Action> + 'static) -> Planted {
@@ -125,7 +134,8 @@ fn an_operation_that_never_ends_is_found_out() {
 
 #[test]
 fn a_timer_that_does_not_move_is_found_out() {
-    let scenario = Scenario { minutes: 1, publishes: 1, calm_seconds: 10, ..quiet() };
+    let mut scenario = quiet();
+    (scenario.work.lasts, scenario.work.publishes, scenario.judge.calm) = (60 * SECOND, 1, 10 * SECOND);
     assert_fires(&run(&scenario, Planted { deaf: Some(1), ..Planted::default() }), "no-spinning");
 }
 
@@ -137,13 +147,13 @@ fn a_frame_over_the_limit_is_found_out() {
 #[test]
 fn an_overfull_bucket_is_found_out() {
     let config = configured(|config| config.kad.k = 60);
-    let scenario = Scenario { config, ..Scenario { nodes: 60, publishes: 2, searches: 2, gets: 2, ..quiet() } };
+    let scenario = Scenario { config, ..idle(60) };
     assert_fires(&run(&scenario, Planted::default()), "table-bounds");
 }
 
 #[test]
 fn an_overfull_mesh_is_found_out() {
     let config = configured(|config| (config.gossip.d, config.gossip.d_lo, config.gossip.d_hi) = (20, 18, 30));
-    let scenario = Scenario { config, ..Scenario { nodes: 30, publishes: 2, searches: 2, gets: 2, ..quiet() } };
+    let scenario = Scenario { config, ..idle(30) };
     assert_fires(&run(&scenario, Planted::default()), "mesh-bounds");
 }

@@ -20,7 +20,7 @@ use registry_core::{BlockId, Event, PeerId, PublisherId, Stats};
 use registry_node::Error;
 use sim::engine::Down;
 use sim::net::listen_addr;
-use sim::{NodeIx, Scenario};
+use sim::{NodeIx, Options, Scenario};
 
 use super::{KEYWORD, Peer, SUMMARY, World, config, version};
 
@@ -53,11 +53,11 @@ pub(crate) struct Node {
 
 impl Simulated {
     pub(crate) fn new() -> Self {
-        let scenario =
-            Scenario { wire: true, spurious: true, config: Arc::new(config()), ..Scenario::standard(NODES, 1) };
+        let scenario = Scenario { config: Arc::new(config()), ..Scenario::standard(NODES) };
+        let options = Options { wire: true, spurious: true };
         let publishers: Vec<_> = (0..NODES).collect();
         Self(Rc::new(RefCell::new(State {
-            world: sim::World::new(&scenario, &publishers),
+            world: sim::World::new(&scenario, 1, &options, &publishers),
             ended: BTreeMap::new(),
             stages: BTreeMap::new(),
             readers: Vec::new(),

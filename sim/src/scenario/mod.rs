@@ -1,0 +1,247 @@
+//! What a run consists of: the network, its work, what strikes it, and how it is judged.
+
+pub mod human;
+
+use std::sync::Arc;
+
+use registry_core::{Config, Role};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Down, NodeIx};
+use crate::fault::Fault;
+
+/// Microseconds in a second.
+pub const SECOND: u64 = 1_000_000;
+
+/// A kind of run. With a seed it makes a [`Schedule`](crate::Schedule).
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scenario {
+    /// One line for people.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub about: String,
+    /// Nodes, and what lies between them.
+    pub net: Network,
+    /// What nodes are asked to do.
+    pub work: Work,
+    /// Faults at their times.
+    #[serde(rename = "phase", skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<Phase>,
+    /// Faults whose times and nodes are drawn.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub random: Vec<Random>,
+    /// The end.
+    pub judge: Judge,
+    /// Every node's configuration.
+    #[serde(skip)]
+    pub config: Arc<Config>,
+}
+
+/// See [`Scenario::net`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Network {
+    /// Virtual nodes; node 0 is the one the others join through.
+    pub nodes: u32,
+    /// Of these, so many are light: the last ones.
+    pub light: u32,
+    /// The same round trip between all nodes; without it they lie on a map.
+    #[serde(with = "human::option", skip_serializing_if = "Option::is_none")]
+    pub rtt: Option<u64>,
+    /// Time over which the nodes join.
+    #[serde(with = "human")]
+    pub join: u64,
+    /// Time between the last join and the first work.
+    #[serde(with = "human")]
+    pub settle: u64,
+}
+
+/// See [`Scenario::work`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Work {
+    /// How long it lasts; the calm at its end included.
+    #[serde(with = "human", rename = "for")]
+    pub lasts: u64,
+    /// Packages published.
+    pub publishes: u32,
+    /// Searches made.
+    pub searches: u32,
+    /// Packages resolved, fetched and compared.
+    pub gets: u32,
+    /// Pubsub messages on a topic all nodes follow.
+    pub messages: u32,
+}
+
+/// A fault at its time.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Phase {
+    /// When it begins, after the work's beginning.
+    #[serde(with = "human")]
+    pub at: u64,
+    /// What happens.
+    pub fault: Fault,
+    /// To whom.
+    #[serde(default)]
+    pub who: Who,
+    /// How long; without it until the calm, and never beyond.
+    #[serde(rename = "for", with = "human::option", default, skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<u64>,
+}
+
+/// A fault whose times and nodes are drawn, between a tenth of the work and the calm.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Random {
+    /// How often.
+    pub often: Often,
+    /// What happens.
+    pub fault: Fault,
+    /// To whom, each time.
+    #[serde(default)]
+    pub who: Who,
+    /// How long, each time; without it until the calm, and never beyond.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<Between>,
+}
+
+/// How often a fault strikes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Often {
+    /// So often in all.
+    Times(u64),
+    /// So often per 1,000 nodes and minute.
+    Rate(u64),
+}
+
+/// A duration drawn between two others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Between {
+    /// The shortest.
+    #[serde(with = "human")]
+    pub least: u64,
+    /// The longest.
+    #[serde(with = "human")]
+    pub most: u64,
+}
+
+/// Whom a fault strikes.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Who {
+    /// Every node.
+    #[default]
+    All,
+    /// A share of the nodes, from 0 to 1, drawn.
+    Share(f64),
+    /// So many nodes, drawn.
+    Count(u32),
+    /// These.
+    Nodes(Vec<NodeIx>),
+}
+
+/// See [`Scenario::judge`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Judge {
+    /// Time without faults before the final questions.
+    #[serde(with = "human")]
+    pub calm: u64,
+    /// Lookups compared with the true closest nodes.
+    pub lookups: u32,
+    /// Nodes that must find each acknowledged publish.
+    pub probes: u32,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self { nodes: 1_000, light: 0, rtt: None, join: 60 * SECOND, settle: 30 * SECOND }
+    }
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self { lasts: 600 * SECOND, publishes: 200, searches: 1_000, gets: 1_000, messages: 20 }
+    }
+}
+
+impl Default for Judge {
+    fn default() -> Self {
+        Self { calm: 60 * SECOND, lookups: 200, probes: 20 }
+    }
+}
+
+impl Scenario {
+    /// The standard run: 10 virtual minutes, 200 publishes, 1,000 searches, 1,000 gets, 1 % of the messages lost, some
+    /// resets, and one node in twenty restarted.
+    pub fn standard(nodes: u32) -> Self {
+        let reset = Random { often: Often::Rate(20), fault: Fault::Reset, who: Who::Count(1), lasts: None };
+        let mut scenario = Self { random: vec![reset], ..Self::default() };
+        scenario.net.nodes = nodes;
+        scenario.set_loss(10_000);
+        scenario.set_crashes(5);
+        scenario
+    }
+
+    /// A small run for tests: some seconds of CPU in a debug build.
+    pub fn small(nodes: u32) -> Self {
+        let mut scenario = Self::standard(nodes);
+        scenario.net = Network { nodes, join: 10 * SECOND, settle: 10 * SECOND, ..Network::default() };
+        scenario.work = Work { lasts: 120 * SECOND, publishes: 8, searches: 10, gets: 10, messages: 8 };
+        scenario.judge = Judge { calm: 40 * SECOND, lookups: 10, probes: 5 };
+        scenario.set_loss(10_000);
+        scenario
+    }
+
+    /// The same without faults.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.phases.clear();
+        self.random.clear();
+        self
+    }
+
+    /// From a tenth of the work to the calm, so many of a million messages and requests of all nodes are lost.
+    pub fn set_loss(&mut self, ppm: u64) {
+        self.phases.retain(|phase| !matches!(phase.fault, Fault::Loss { .. }));
+        if ppm > 0 {
+            let fault = Fault::Loss { ppm };
+            self.phases.push(Phase { at: self.work.lasts / 10, fault, who: Who::All, lasts: None });
+        }
+    }
+
+    /// So many percent of the nodes crash and start again within some seconds.
+    pub fn set_crashes(&mut self, percent: u64) {
+        self.random.retain(|random| !random.fault.takes_down());
+        let crashes = (u64::from(self.net.nodes) * percent).div_ceil(100);
+        for (down, times) in [(Down::Refusing, crashes.div_ceil(2)), (Down::Silent, crashes / 2)] {
+            let lasts = Some(Between { least: 2 * SECOND, most: 22 * SECOND });
+            let (often, fault) = (Often::Times(times), Fault::Crash { down });
+            self.random.push(Random { often, fault, who: Who::Count(1), lasts });
+        }
+    }
+
+    /// A node's role.
+    pub fn role(&self, node: NodeIx) -> Role {
+        if node < self.net.nodes.saturating_sub(self.net.light) { self.config.role } else { Role::Light }
+    }
+
+    /// When the work begins, in microseconds.
+    pub fn work_at(&self) -> u64 {
+        self.net.join + self.net.settle
+    }
+
+    /// When the work, and with it the final calm, ends.
+    pub fn judge_at(&self) -> u64 {
+        self.work_at() + self.work.lasts
+    }
+
+    /// Between which times random faults strike: a tenth of the work is done before them, and the calm follows them.
+    pub fn faults_at(&self) -> (u64, u64) {
+        let from = self.work_at() + self.work.lasts / 10;
+        (from, self.judge_at().saturating_sub(self.judge.calm).max(from))
+    }
+}
