@@ -5,10 +5,21 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use registry_core::action::{StoreRequest, Table, Write};
 use registry_core::id::{Digest, StoreId};
-use registry_core::input::{Row, StoreResult};
+use registry_core::input::{Row, StoreError, StoreResult};
 
 /// Rows told to a restarted node at once.
 const RECOVERY_BATCH: usize = 256;
+
+/// How a request ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It is done.
+    Works,
+    /// Nothing is changed.
+    Fails(StoreError),
+    /// A bit of the block to be read has flipped.
+    Rots,
+}
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -16,17 +27,17 @@ pub struct Disk {
     rows: BTreeMap<(Table, Bytes), Bytes>,
     blocks: BTreeMap<Digest, Bytes>,
     /// Asked for and not yet answered, in order.
-    queue: VecDeque<(StoreId, StoreRequest)>,
+    queue: VecDeque<(StoreId, StoreRequest, Outcome)>,
     /// When the last queued request will be answered, in microseconds.
     busy_until: u64,
 }
 
 impl Disk {
-    /// Queues a request that takes `latency` microseconds; returns when it will be answered. Answers keep the order of
-    /// the requests.
-    pub fn submit(&mut self, now: u64, latency: u64, op: StoreId, request: StoreRequest) -> u64 {
+    /// Queues a request that takes `latency` microseconds and ends in `outcome`; returns when it will be answered.
+    /// Answers keep the order of the requests.
+    pub fn submit(&mut self, now: u64, latency: u64, op: StoreId, request: StoreRequest, outcome: Outcome) -> u64 {
         self.busy_until = (now + latency).max(self.busy_until + 1);
-        self.queue.push_back((op, request));
+        self.queue.push_back((op, request, outcome));
         self.busy_until
     }
 
@@ -43,14 +54,14 @@ impl Disk {
 
     /// Carries out the oldest queued request.
     pub fn answer(&mut self) -> Option<(StoreId, StoreResult)> {
-        let (op, request) = self.queue.pop_front()?;
-        Some((op, self.apply(request)))
+        let (op, request, outcome) = self.queue.pop_front()?;
+        Some((op, self.end(request, outcome)))
     }
 
     /// The power fails: of the unanswered requests the oldest `survivors` have reached the disk all the same.
     pub fn crash(&mut self, survivors: usize) {
-        for (_, request) in std::mem::take(&mut self.queue).into_iter().take(survivors) {
-            self.apply(request);
+        for (_, request, outcome) in std::mem::take(&mut self.queue).into_iter().take(survivors) {
+            self.end(request, outcome);
         }
         self.busy_until = 0;
     }
@@ -86,6 +97,27 @@ impl Disk {
     /// A block's bytes.
     pub fn block(&self, digest: &Digest) -> Option<&Bytes> {
         self.blocks.get(digest)
+    }
+
+    fn end(&mut self, request: StoreRequest, outcome: Outcome) -> StoreResult {
+        match (outcome, request) {
+            (Outcome::Fails(error), _) => StoreResult::Failed(error),
+            (Outcome::Rots, StoreRequest::GetBlock(digest)) => {
+                self.rot(digest);
+                StoreResult::Block(self.blocks.get(&digest).cloned())
+            }
+            (Outcome::Works | Outcome::Rots, request) => self.apply(request),
+        }
+    }
+
+    /// A block with another digest is no block: the store puts it away.
+    fn rot(&mut self, digest: Digest) {
+        let Some(block) = self.blocks.get_mut(&digest) else { return };
+        let mut bytes = block.to_vec();
+        bytes.first_mut().into_iter().for_each(|byte| *byte ^= 1);
+        if Digest::of(&bytes) != digest {
+            self.blocks.remove(&digest);
+        }
     }
 
     fn apply(&mut self, request: StoreRequest) -> StoreResult {
@@ -126,10 +158,10 @@ mod tests {
     #[test]
     fn a_crash_loses_unanswered_writes_and_keeps_answered_ones() {
         let mut disk = Disk::default();
-        disk.submit(0, 10, StoreId(1), commit(b"a", Some(b"1")));
+        disk.submit(0, 10, StoreId(1), commit(b"a", Some(b"1")), Outcome::Works);
         assert_eq!(disk.answer(), Some((StoreId(1), StoreResult::Done)));
-        disk.submit(0, 10, StoreId(2), commit(b"b", Some(b"2")));
-        disk.submit(0, 10, StoreId(3), commit(b"a", None));
+        disk.submit(0, 10, StoreId(2), commit(b"b", Some(b"2")), Outcome::Works);
+        disk.submit(0, 10, StoreId(3), commit(b"a", None), Outcome::Works);
         disk.crash(1);
         assert_eq!(disk.answer(), None);
         let keys: Vec<Bytes> = disk.recovery().concat().into_iter().map(|row| row.key).collect();
@@ -137,10 +169,26 @@ mod tests {
     }
 
     #[test]
+    fn a_rotten_block_is_missing_from_then_on_and_a_failed_write_changes_nothing() {
+        let (mut disk, data) = (Disk::default(), Bytes::from_static(b"block"));
+        let digest = Digest::of(&data);
+        disk.put(digest, data.clone());
+        let get = || StoreRequest::GetBlock(digest);
+        disk.submit(0, 1, StoreId(1), get(), Outcome::Works);
+        disk.submit(0, 1, StoreId(2), get(), Outcome::Rots);
+        disk.submit(0, 1, StoreId(3), get(), Outcome::Works);
+        disk.submit(0, 1, StoreId(4), commit(b"a", Some(b"1")), Outcome::Fails(StoreError::Full));
+        let answers: Vec<_> = std::iter::from_fn(|| disk.answer()).map(|(_, result)| result).collect();
+        let (there, gone) = (StoreResult::Block(Some(data)), StoreResult::Block(None));
+        assert_eq!(answers, [there, gone.clone(), gone, StoreResult::Failed(StoreError::Full)]);
+        assert!(disk.block(&digest).is_none() && disk.recovery().is_empty());
+    }
+
+    #[test]
     fn answers_keep_the_order_of_requests() {
         let mut disk = Disk::default();
-        let slow = disk.submit(0, 1_000, StoreId(1), commit(b"a", Some(b"1")));
-        let quick = disk.submit(0, 1, StoreId(2), StoreRequest::GetBlock(Digest([0; 32])));
+        let slow = disk.submit(0, 1_000, StoreId(1), commit(b"a", Some(b"1")), Outcome::Works);
+        let quick = disk.submit(0, 1, StoreId(2), StoreRequest::GetBlock(Digest([0; 32])), Outcome::Works);
         assert!(slow < quick);
     }
 }

@@ -27,6 +27,34 @@ pub enum Domain {
     Spurious,
     /// Which connection of a node breaks.
     Reset,
+    /// Whether a direction between two nodes goes bad, or good.
+    Burst,
+    /// Whether a message is lost again.
+    Retransmit,
+    /// How a delay is stretched.
+    Tail,
+    /// Which delays are stretched most.
+    RareTail,
+    /// Whether a message arrives twice.
+    Duplicate,
+    /// Whether a message is overtaken.
+    Reorder,
+    /// Whether a bit is flipped on the way.
+    Corrupt,
+    /// Whether a node damages what it sends.
+    Garble,
+    /// Which pairs of nodes cannot reach each other.
+    Pairs,
+    /// Which disk requests fail.
+    DiskError,
+    /// Which disk requests stall.
+    DiskStall,
+    /// For how long.
+    DiskStallTime,
+    /// Which blocks rot.
+    BitRot,
+    /// When a shell looks at the wall clock.
+    WallCheck,
 }
 
 /// A bijection of 64 bits in which every input bit moves every output bit (the finaliser of SplitMix64).

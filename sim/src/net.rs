@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use multiaddr::{Multiaddr, Protocol};
+use serde::{Deserialize, Serialize};
 
 use crate::mix::{Domain, draw, scale};
 
@@ -14,6 +15,17 @@ const FLOOR: u64 = 2_000;
 pub const HANDSHAKE_ROUND_TRIPS: u64 = 3;
 /// The port every node listens on.
 const PORT: u16 = 4001;
+
+/// How messages get from node to node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// What is lost stays lost; messages may come twice, and in any order.
+    #[default]
+    Datagrams,
+    /// What is lost is sent again, and all that follows waits; or the connection breaks.
+    Streams,
+}
 
 /// Delays of one run.
 #[derive(Clone, Copy, Debug)]

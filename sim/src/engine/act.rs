@@ -1,7 +1,7 @@
 //! Carries out what nodes ask for.
 
 use bytes::Bytes;
-use registry_core::action::{Action, SigningKey, StoreRequest};
+use registry_core::action::{Action, SendClass, SigningKey, StoreRequest};
 use registry_core::id::{Digest, RequestId, StoreId, Token};
 use registry_core::input::{DialError, Input, RequestError};
 use registry_core::search::Segment;
@@ -11,8 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::host::Inbound;
 use super::{NodeIx, Payload, REQUEST_TIMEOUT, Waiting, World};
 use crate::disk::Disk;
-use crate::fault::Effect;
-use crate::mix::{Domain, draw, scale};
+use crate::mix::{Domain, draw};
 use crate::net::node_at;
 use crate::queue::Class;
 
@@ -50,9 +49,9 @@ pub struct Count {
 /// The last message that was encoded: a broadcast is one message to many.
 #[derive(Debug)]
 pub(super) struct Encoded {
-    of: Message,
+    pub(super) of: Message,
     hash: u64,
-    len: usize,
+    pub(super) len: usize,
     /// In wire mode: what the codec made of it.
     decoded: Option<Message>,
 }
@@ -91,13 +90,13 @@ impl World {
                     self.disconnect(ix, peer);
                 }
             }
-            Action::Send { peer, msg, class: _ } => self.act_send(ix, peer, msg),
+            Action::Send { peer, msg, class } => self.act_send(ix, peer, msg, class),
             Action::Request { id, peer, msg } => self.act_request(ix, id, peer, msg),
             Action::Respond { token, msg } => self.act_respond(ix, token, msg),
             Action::Store { op, request } => self.act_store(ix, op, request),
             Action::Verify { job, checks } => {
                 let ok = self.verifier.all_hold(&checks);
-                let at = self.now + SIGNATURE_TIME * checks.len() as u64;
+                let at = self.done_at(ix, SIGNATURE_TIME * checks.len() as u64);
                 self.schedule_input(at, ix, Input::Verified { job, ok });
             }
             Action::Sign { job, key, bytes } => {
@@ -107,26 +106,28 @@ impl World {
                     SigningKey::Publisher => host.publisher_key.as_ref(),
                 };
                 let signature = pair.map(|pair| pair.sign(&bytes));
-                self.schedule_input(self.now + SIGNATURE_TIME, ix, Input::Signed { job, signature });
+                self.schedule_input(self.done_at(ix, SIGNATURE_TIME), ix, Input::Signed { job, signature });
             }
             Action::Hash { job, data } => {
                 let digest = Digest::of(&data);
-                let at = self.now + 1 + data.len() as u64 / HASH_RATE;
+                let at = self.done_at(ix, 1 + data.len() as u64 / HASH_RATE);
                 self.schedule_input(at, ix, Input::Hashed { job, digest });
             }
             Action::Merge { job, parts } => {
                 let documents: u64 = parts.iter().map(|part| u64::from(part.segment.documents())).sum();
                 let key = parts.iter().map(|part| (part.segment.id(), part.dead.clone())).collect();
                 let segment = self.merged.entry(key).or_insert_with(|| Segment::merge(&parts)).clone();
-                self.schedule_input(
-                    self.now + documents * MERGE_TIME,
-                    ix,
-                    Input::Merged { job, segment: segment.into() },
-                );
+                let at = self.done_at(ix, documents * MERGE_TIME);
+                self.schedule_input(at, ix, Input::Merged { job, segment: segment.into() });
             }
             Action::SetServerMode(on) => self.set_server_mode(ix, on),
             Action::Emit(event) => self.emitted.push_back((ix, event)),
         }
+    }
+
+    /// When a node's workers have done what usually takes so many microseconds.
+    fn done_at(&self, ix: NodeIx, micros: u64) -> u64 {
+        self.now + micros * self.conditions.slowness(ix)
     }
 
     /// Encodes a message, counts it and returns its hash; in wire mode what travels is what the codec makes of it.
@@ -171,30 +172,21 @@ impl World {
             None => self.fail_dial(self.now + 1_000, ix, dial, DialError::Unreachable),
             Some(target) if target == ix => self.fail_dial(self.now + 1_000, ix, dial, DialError::Refused),
             Some(target) if peer.is_some_and(|peer| self.hosts[target as usize].local.id != peer) => {
-                self.fail_dial(self.now + self.net.rtt(ix, target), ix, dial, DialError::WrongPeer);
+                self.fail_dial(self.now + self.rtt(ix, target), ix, dial, DialError::WrongPeer);
             }
             Some(target) => self.dial(ix, target, dial, peer.is_none()),
         }
     }
 
-    fn act_send(&mut self, ix: NodeIx, peer: PeerId, msg: Message) {
+    fn act_send(&mut self, ix: NodeIx, peer: PeerId, msg: Message, class: SendClass) {
         let Some((to, conn)) = self.open_link(ix, &peer) else { return };
-        let stream = match msg.protocol() {
-            Protocol::Gossip => Some(0),
-            Protocol::Bitswap => Some(1),
-            Protocol::Kad | Protocol::Registry => None,
+        let payload = match msg.protocol() {
+            Protocol::Gossip | Protocol::Bitswap => Payload::OneWay { conn, msg },
+            Protocol::Kad | Protocol::Registry => Payload::Ask { conn, id: None, msg },
         };
-        let at = self.arrival(ix, to, stream);
-        if self.is_lost(ix) {
-            self.hosts[ix as usize].seq += 1;
-            self.fired.add(Effect::LostMessage, 1);
-            return;
+        if !self.transmit(ix, to, payload) {
+            self.at_once.push_back((ix, Input::SendDropped { peer, class }));
         }
-        let payload = match stream {
-            Some(_) => Payload::OneWay { conn, msg },
-            None => Payload::Ask { conn, id: None, msg },
-        };
-        self.schedule(at, Class::Network, to, ix, payload);
     }
 
     fn act_request(&mut self, ix: NodeIx, id: RequestId, peer: PeerId, msg: Message) {
@@ -206,47 +198,26 @@ impl World {
         host.pending.insert(id, to);
         let life = host.life;
         self.waiting.push_back(Waiting { at: self.now + REQUEST_TIMEOUT, node: ix, life, id });
-        let at = self.arrival(ix, to, None);
-        if self.is_lost(ix) {
-            self.lose_request(ix, to, conn, id);
-        } else {
-            self.schedule(at, Class::Network, to, ix, Payload::Ask { conn, id: Some(id), msg });
-        }
-    }
-
-    /// A lost request is a stream that was reset, or in one of four cases one that hangs.
-    fn lose_request(&mut self, ix: NodeIx, to: NodeIx, conn: u64, id: RequestId) {
-        let host = &mut self.hosts[ix as usize];
-        host.seq += 1;
-        self.fired.add(Effect::LostRequest, 1);
-        let hangs = scale(draw(self.seed, Domain::LossKind, u64::from(ix), host.seq), 4) == 0;
-        if !hangs {
-            let at = self.now + self.net.rtt(ix, to);
-            let result = Err(RequestError::Reset);
-            self.schedule(at, Class::Network, ix, to, Payload::Answer { conn, id, result });
+        let taken = self.transmit(ix, to, Payload::Ask { conn, id: Some(id), msg });
+        if !taken && self.hosts[ix as usize].pending.remove(&id).is_some() {
+            self.at_once.push_back((ix, Input::RequestFailed { id, why: RequestError::Overloaded }));
         }
     }
 
     fn act_respond(&mut self, ix: NodeIx, token: Token, msg: Option<Message>) {
         let Some(inbound) = self.hosts[ix as usize].tokens.remove(&token) else { return };
         let Inbound { peer, conn, id: Some(id) } = inbound else { return };
-        if !self.is_linked(ix, peer, conn) {
-            return;
+        if self.is_linked(ix, peer, conn) {
+            let result = msg.ok_or(RequestError::Reset);
+            self.transmit(ix, peer, Payload::Answer { conn, id, result });
         }
-        let at = self.arrival(ix, peer, None);
-        let result = if msg.is_some() && self.is_lost(ix) {
-            self.fired.add(Effect::LostRequest, 1);
-            Err(RequestError::Reset)
-        } else {
-            msg.ok_or(RequestError::Reset)
-        };
-        self.schedule(at, Class::Network, peer, ix, Payload::Answer { conn, id, result });
     }
 
     fn act_store(&mut self, ix: NodeIx, op: StoreId, request: StoreRequest) {
         let host = &mut self.hosts[ix as usize];
         let latency = Disk::latency(&request, draw(self.seed, Domain::Disk, u64::from(ix), host.seq));
-        let at = host.disk.submit(self.now, latency, op, request);
+        let (latency, outcome) = self.conditions.disk(ix, host.seq, latency, &request, &host.disk, &mut self.fired);
+        let at = host.disk.submit(self.now, latency, op, request, outcome);
         let life = host.life;
         self.schedule(at, Class::Local, ix, ix, Payload::StoreReady { life });
     }
@@ -273,9 +244,8 @@ impl World {
         }
         if msg.protocol() == Protocol::Kad && !self.hosts[to as usize].server {
             if let Some(id) = id {
-                let at = self.arrival(to, from, None);
                 let result = Err(RequestError::Unsupported);
-                self.schedule(at, Class::Network, from, to, Payload::Answer { conn, id, result });
+                self.transmit(to, from, Payload::Answer { conn, id, result });
             }
             return;
         }
@@ -309,18 +279,5 @@ impl World {
         let to = self.find(peer)?;
         let link = self.hosts[ix as usize].links.get(&to).filter(|link| link.up)?;
         Some((to, link.conn))
-    }
-
-    /// When what `ix` sends now reaches a linked peer.
-    fn arrival(&mut self, ix: NodeIx, to: NodeIx, stream: Option<usize>) -> u64 {
-        let host = &mut self.hosts[ix as usize];
-        let at = self.now + self.net.delay(ix, to, host.seq);
-        host.links.get_mut(&to).map_or(at, |link| link.arrival(at, stream))
-    }
-
-    /// Is the next message of this node lost?
-    fn is_lost(&self, ix: NodeIx) -> bool {
-        let host = &self.hosts[ix as usize];
-        host.loss_ppm > 0 && scale(draw(self.seed, Domain::Loss, u64::from(ix), host.seq), 1_000_000) < host.loss_ppm
     }
 }

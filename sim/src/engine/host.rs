@@ -10,6 +10,7 @@ use registry_core::{Digest, LocalPeer, Node, PeerId, Role};
 use serde::{Deserialize, Serialize};
 
 use super::NodeIx;
+use super::conditions::Clock;
 use crate::crypto::KeyPair;
 use crate::disk::Disk;
 use crate::mix::LookupTable;
@@ -60,8 +61,7 @@ pub struct Host {
     /// Advertises the DHT protocol.
     pub(super) server: bool,
     pub(super) role: Role,
-    /// So many of a million messages it sends are lost.
-    pub(super) loss_ppm: u64,
+    pub(super) clock: Clock,
 }
 
 impl Host {
@@ -92,8 +92,16 @@ impl Host {
             wake_queued: None,
             server: false,
             role: scenario.role(ix),
-            loss_ppm: 0,
+            clock: Clock::default(),
         }
+    }
+
+    /// Another machine, with nothing but the publisher's keys.
+    pub(super) fn replace(&mut self, seed: u64, ix: NodeIx) {
+        self.node_key = KeyPair::derive(seed, &format!("node-key-{}", self.life), ix);
+        self.local.id = self.node_key.peer_id();
+        self.local.public_key = self.node_key.public_protobuf();
+        self.disk = Disk::default();
     }
 
     /// It runs.

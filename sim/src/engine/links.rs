@@ -13,7 +13,7 @@ use crate::queue::Class;
 /// A dial to a machine that does not answer fails after this, in microseconds.
 const DIAL_TIMEOUT: u64 = 10_000_000;
 /// Peers of a machine that is gone without a word notice it between one and two of these, in microseconds.
-const KEEP_ALIVE: u64 = 15_000_000;
+pub(super) const KEEP_ALIVE: u64 = 15_000_000;
 
 /// A dial on its way.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +27,15 @@ pub(super) struct Dial {
 
 impl World {
     pub(super) fn dial(&mut self, from: NodeIx, to: NodeIx, id: DialId, anybody: bool) {
-        let life = self.hosts[from as usize].life;
+        let host = &self.hosts[from as usize];
+        if self.conditions.is_full(from, host.links.len()) {
+            self.fired.add(Effect::ConnectionCap, 1);
+            self.fail_dial(self.now + 1_000, from, id, DialError::Refused);
+            return;
+        }
+        let life = host.life;
         let dial = Dial { id, life, started: self.now, anybody };
-        let at = self.now + HANDSHAKE_ROUND_TRIPS * self.net.rtt(from, to) - self.net.one_way(from, to);
+        let at = self.now + HANDSHAKE_ROUND_TRIPS * self.rtt(from, to) - self.one_way(from, to);
         self.schedule(at, Class::Network, to, from, Payload::Dial(dial));
     }
 
@@ -41,13 +47,18 @@ impl World {
         if self.hosts[from as usize].life != dial.life {
             return;
         }
-        let back = self.now + self.net.one_way(from, to);
+        let back = self.now + self.one_way(from, to);
         let listener = &self.hosts[to as usize];
         if listener.node.is_none() {
             match listener.down {
                 Down::Refusing => self.fail_dial(back, from, dial.id, DialError::Unreachable),
                 Down::Silent => self.fail_dial(dial.started + DIAL_TIMEOUT, from, dial.id, DialError::Timeout),
             }
+            return;
+        }
+        if let Some(effect) = self.conditions.dial(from, to) {
+            self.fired.add(effect, 1);
+            self.fail_dial(dial.started + DIAL_TIMEOUT, from, dial.id, DialError::Timeout);
             return;
         }
         let theirs = self.hosts[from as usize].links.get(&to).map(|link| link.conn);
@@ -72,6 +83,11 @@ impl World {
                 self.settle();
             }
         }
+        if self.conditions.is_full(to, self.hosts[to as usize].links.len()) {
+            self.fired.add(Effect::ConnectionCap, 1);
+            self.fail_dial(back, from, dial.id, DialError::Unreachable);
+            return;
+        }
         self.next_conn += 1;
         let conn = self.next_conn;
         self.hosts[to as usize].links.insert(from, Link::new(conn, true, back));
@@ -84,15 +100,15 @@ impl World {
 
     /// The dialler learns that the connection is open; both sides then tell what they are.
     pub(super) fn established(&mut self, listener: NodeIx, dialler: NodeIx, conn: u64) {
-        let rtt = self.net.rtt(listener, dialler);
+        let rtt = self.rtt(listener, dialler);
         let Some(link) = self.hosts[dialler as usize].links.get_mut(&listener).filter(|link| link.conn == conn) else {
             self.hang_up(dialler, listener, conn);
             return;
         };
         link.up = true;
         let at = self.now + rtt;
-        self.schedule(at, Class::Network, dialler, listener, Payload::Identify { conn });
-        self.schedule(at, Class::Network, listener, dialler, Payload::Identify { conn });
+        self.carry(at, dialler, listener, Payload::Identify { conn });
+        self.carry(at, listener, dialler, Payload::Identify { conn });
         let peer = &self.hosts[listener as usize];
         let (peer, addr) = (peer.local.id, peer.addr.clone());
         self.input(dialler, Input::Connected { peer, addr, side: Side::Dialer });
@@ -116,8 +132,8 @@ impl World {
             if !up {
                 continue;
             }
-            let at = self.now + self.net.one_way(ix, peer);
-            self.schedule(at, Class::Network, peer, ix, Payload::Identify { conn });
+            let at = self.now + self.one_way(ix, peer);
+            self.carry(at, peer, ix, Payload::Identify { conn });
         }
     }
 
@@ -141,14 +157,14 @@ impl World {
 
     /// All connections of a crashed node break, now or when their other ends notice.
     pub(super) fn cut_off(&mut self, ix: NodeIx, down: Down) {
-        for (peer, link) in self.hosts[ix as usize].links() {
-            let delay = match down {
-                Down::Refusing => self.net.one_way(ix, peer),
+        for (peer, Link { conn, .. }) in self.hosts[ix as usize].links() {
+            match down {
+                Down::Refusing => self.hang_up(ix, peer, conn),
                 Down::Silent => {
-                    KEEP_ALIVE + scale(draw(self.seed, Domain::Crash, u64::from(peer), link.conn), KEEP_ALIVE)
+                    let patience = scale(draw(self.seed, Domain::Crash, u64::from(peer), conn), KEEP_ALIVE);
+                    self.schedule(self.now + KEEP_ALIVE + patience, Class::Network, peer, ix, Payload::Hangup { conn });
                 }
-            };
-            self.schedule(self.now + delay, Class::Network, peer, ix, Payload::Hangup { conn: link.conn });
+            }
         }
         self.hosts[ix as usize].links.clear();
     }
@@ -175,7 +191,7 @@ impl World {
     }
 
     fn hang_up(&mut self, from: NodeIx, to: NodeIx, conn: u64) {
-        let at = self.now + self.net.one_way(from, to);
-        self.schedule(at, Class::Network, to, from, Payload::Hangup { conn });
+        let at = self.now + self.one_way(from, to);
+        self.carry(at, to, from, Payload::Hangup { conn });
     }
 }

@@ -1,9 +1,11 @@
 //! The engine: virtual nodes, virtual time, and the events between them.
 
 mod act;
+mod conditions;
 mod host;
 mod impose;
 mod links;
+mod transmit;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use registry_core::event::Event;
 use registry_core::id::{OpId, RequestId, Token};
 use registry_core::input::{Input, RequestError};
 use registry_core::search::Segment;
-use registry_core::{Config, Digest, Instant, Message, Node, PeerId, Role, Start, UnixTime};
+use registry_core::{Config, Digest, Instant, Message, Node, PeerId, Protocol, Role, Start, UnixTime, WireError};
 
 use crate::checks::Check;
 use crate::crypto::Verifier;
@@ -27,6 +29,7 @@ use crate::scenario::Scenario;
 use crate::trace::Trace;
 
 pub use act::Traffic;
+use conditions::{Conditions, Due, Pace};
 pub use host::Down;
 use host::Host;
 pub(crate) use host::publisher;
@@ -42,7 +45,7 @@ pub(crate) const EPOCH: UnixTime = UnixTime::from_secs(1_767_225_600);
 const REQUEST_TIMEOUT: u64 = 30_000_000;
 
 /// What waits in the queue.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Payload {
     Timer(u64),
     Boot,
@@ -79,6 +82,27 @@ enum Payload {
         id: RequestId,
         result: Result<Message, RequestError>,
     },
+    /// A one-way message or a request, damaged.
+    Malformed {
+        conn: u64,
+        id: Option<RequestId>,
+        what: (Protocol, WireError),
+    },
+    /// A slow node gets to what it has to do.
+    Work {
+        life: u32,
+    },
+    /// A flapping fault comes or goes.
+    Turn {
+        id: u32,
+    },
+    /// A connection over which nothing arrives is given up.
+    GiveUp {
+        conn: u64,
+        id: u32,
+        turn: u32,
+    },
+    CheckWall,
 }
 
 /// What `step` did.
@@ -144,7 +168,7 @@ pub struct World {
     peer_ids: Vec<PeerId>,
     waiting: VecDeque<Waiting>,
     next_conn: u64,
-    imposed: BTreeMap<u32, impose::Imposed>,
+    conditions: Conditions,
     verifier: Verifier,
     /// Results of merges: equal ones are one.
     merged: BTreeMap<MergeInput, Segment>,
@@ -181,7 +205,7 @@ impl World {
             hosts,
             waiting: VecDeque::new(),
             next_conn: 0,
-            imposed: BTreeMap::new(),
+            conditions: Conditions::new(seed, scenario.net.transport),
             verifier: Verifier::default(),
             merged: BTreeMap::new(),
             trace: Trace::default(),
@@ -243,6 +267,11 @@ impl World {
         self.hosts[ix as usize].node.as_deref()
     }
 
+    /// What a node's monotonic clock shows.
+    pub fn clock(&self, ix: NodeIx) -> Instant {
+        self.hosts[ix as usize].clock.instant(self.now)
+    }
+
     /// The host of a node: its identity, its disk, its connections.
     pub fn host(&self, ix: NodeIx) -> &Host {
         &self.hosts[ix as usize]
@@ -281,9 +310,16 @@ impl World {
     /// Asks something of a running node.
     ///
     /// # Errors
-    /// Whatever the node says; `NotReady` when it is not running.
+    /// Whatever the node says; `NotReady` when it is not running, or paused.
     pub fn command(&mut self, ix: NodeIx, command: Command) -> Result<OpId, CommandError> {
-        let now = self.instant();
+        match self.conditions.pace(ix) {
+            Pace::Usual | Pace::Slow(_) => self.ask(ix, command),
+            Pace::Paused | Pace::Asleep => Err(CommandError::NotReady),
+        }
+    }
+
+    fn ask(&mut self, ix: NodeIx, command: Command) -> Result<OpId, CommandError> {
+        let now = self.clock(ix);
         let node = self.hosts[ix as usize].node.as_mut().ok_or(CommandError::NotReady)?;
         let result = node.command(now, command);
         self.drain(ix);
@@ -347,17 +383,23 @@ impl World {
             Payload::OneWay { conn, msg } => self.one_way_arrives(from, to, conn, msg),
             Payload::Ask { conn, id, msg } => self.ask_arrives(from, to, conn, id, msg),
             Payload::Answer { conn, id, result } => self.answer_arrives(from, to, conn, id, result),
+            Payload::Malformed { conn, id, what } => self.malformed_arrives(from, to, conn, id, what),
+            Payload::Work { life } => self.work(to, life),
+            Payload::Turn { id } => self.turn(id),
+            Payload::GiveUp { conn, id, turn } => self.give_up(to, from, conn, id, turn),
+            Payload::CheckWall => self.check_wall(to),
         }
         Step::Node(to)
     }
 
     /// Starts a node: recovery of its disk, its address, and the bootstrap node to dial.
     fn boot(&mut self, ix: NodeIx) {
-        let start = Start { now: self.instant(), unix: EPOCH + registry_core::Duration::from_micros(self.now) };
         let host = &mut self.hosts[ix as usize];
         if host.node.is_some() {
             return;
         }
+        host.clock.tell(0);
+        let start = Start { now: host.clock.instant(self.now), unix: host.clock.unix(self.now) };
         if host.life > 0 {
             self.fired.add(Effect::Restart, 1);
         }
@@ -366,23 +408,43 @@ impl World {
         host.node = Some(Box::new(Node::new(Arc::clone(config), host.local.clone(), seed, start)));
         host.server = config.kad.server;
         let batches = host.disk.recovery();
-        batches.into_iter().for_each(|rows| self.input(ix, Input::Recovered(rows)));
-        self.input(ix, Input::RecoveryDone);
-        self.input(ix, Input::LocalAddr { addr: listen_addr(ix), up: true });
+        batches.into_iter().for_each(|rows| self.handle(ix, Input::Recovered(rows)));
+        self.handle(ix, Input::RecoveryDone);
+        self.handle(ix, Input::LocalAddr { addr: listen_addr(ix), up: true });
         if ix != 0 {
-            let accepted = self.command(ix, Command::Bootstrap(vec![listen_addr(0)]));
+            let accepted = self.ask(ix, Command::Bootstrap(vec![listen_addr(0)]));
             assert!(accepted.is_ok(), "a ready node takes bootstrap addresses: {accepted:?}");
         }
     }
 
     /// Ends a running node without warning; its disk remains. False when it does not run.
     pub fn crash(&mut self, ix: NodeIx, down: Down) -> bool {
-        let life = u64::from(self.hosts[ix as usize].life);
+        let host = &self.hosts[ix as usize];
+        let unanswered = host.disk.unanswered() as u64;
+        let survivors = scale(draw(self.seed, Domain::Torn, u64::from(ix), u64::from(host.life)), unanswered + 1);
+        let ends = self.end(ix, down, survivors as usize);
+        if ends {
+            self.fired.add(Effect::Crash, 1);
+            self.fired.add(Effect::LostWrite, unanswered - survivors);
+        }
+        ends
+    }
+
+    /// Stops a running node: its connections are closed, and its store does what was asked of it. False when it does not
+    /// run.
+    pub fn stop(&mut self, ix: NodeIx) -> bool {
+        let ends = self.end(ix, Down::Refusing, self.hosts[ix as usize].disk.unanswered());
+        self.fired.add(Effect::Stop, u64::from(ends));
+        ends
+    }
+
+    /// A node's life ends; of the unanswered disk requests so many are done.
+    fn end(&mut self, ix: NodeIx, down: Down, survivors: usize) -> bool {
         if self.hosts[ix as usize].node.take().is_none() {
             return false;
         }
-        self.fired.add(Effect::Crash, 1);
         self.crashed.push_back(ix);
+        self.conditions.forget(ix);
         self.cut_off(ix, down);
         let host = &mut self.hosts[ix as usize];
         host.life += 1;
@@ -390,16 +452,30 @@ impl World {
         host.wake_at = None;
         host.pending.clear();
         host.tokens.clear();
-        let unanswered = host.disk.unanswered();
-        let survivors = scale(draw(self.seed, Domain::Torn, u64::from(ix), life), unanswered as u64 + 1);
-        self.fired.add(Effect::LostWrite, unanswered as u64 - survivors);
-        host.disk.crash(survivors as usize);
+        host.disk.crash(survivors);
         self.settle();
         true
     }
 
+    /// The machine of a node that does not run is replaced: an empty disk, another peer id. Publisher keys have a copy
+    /// elsewhere.
+    fn lose_disk(&mut self, ix: NodeIx) {
+        self.fired.add(Effect::LostDisk, 1);
+        let host = &mut self.hosts[ix as usize];
+        host.replace(self.seed, ix);
+        self.peer_ids[ix as usize] = host.local.id;
+        self.by_peer.insert(short_id(&host.local.id), ix);
+    }
+
     fn input(&mut self, ix: NodeIx, input: Input) {
-        let now = self.instant();
+        match self.conditions.pace(ix) {
+            Pace::Usual => self.handle(ix, input),
+            Pace::Slow(_) | Pace::Paused | Pace::Asleep => self.put_off(ix, Due::Input(input)),
+        }
+    }
+
+    fn handle(&mut self, ix: NodeIx, input: Input) {
+        let now = self.clock(ix);
         if let Some(node) = &mut self.hosts[ix as usize].node {
             node.handle_input(now, input);
             self.drain(ix);
@@ -428,7 +504,8 @@ impl World {
         let earliest = self.now + 1;
         let host = &mut self.hosts[ix as usize];
         let Some(node) = &host.node else { return };
-        host.wake_at = node.poll_timeout().map(|wake| wake.at.as_micros().max(earliest));
+        let wake = node.poll_timeout().and_then(|wake| host.clock.when(wake.at.as_micros()));
+        host.wake_at = wake.map(|at| at.max(earliest));
         if let Some(at) = host.wake_at
             && host.wake_queued.is_none_or(|queued| at < queued)
         {
@@ -455,7 +532,15 @@ impl World {
     }
 
     fn wake(&mut self, ix: NodeIx) {
-        let now = self.instant();
+        match self.conditions.pace(ix) {
+            Pace::Usual => self.time_out(ix),
+            Pace::Slow(_) | Pace::Paused | Pace::Asleep => self.put_off(ix, Due::Timeout),
+        }
+    }
+
+    fn time_out(&mut self, ix: NodeIx) {
+        let now = self.clock(ix);
+        self.fired.add(Effect::ClockDrift, u64::from(self.hosts[ix as usize].clock.drifts()));
         let deaf = self.planted.deaf.take_if(|deaf| *deaf == ix).is_some();
         let Some(node) = &mut self.hosts[ix as usize].node else { return };
         if !deaf {
@@ -473,12 +558,12 @@ impl World {
     }
 
     fn spurious_timeout(&mut self) {
-        let now = self.instant();
         let bits = draw(self.seed, Domain::Spurious, 0, self.events);
         let ix = scale(bits, self.hosts.len() as u64) as NodeIx;
+        let now = self.clock(ix);
         let host = &mut self.hosts[ix as usize];
         let due = host.wake_at.is_some_and(|at| at <= self.now);
-        if let Some(node) = host.node.as_mut().filter(|_| !due) {
+        if let Some(node) = host.node.as_mut().filter(|_| !due && self.conditions.pace(ix) == Pace::Usual) {
             node.handle_timeout(now);
             self.fired.add(Effect::SpuriousTimeout, 1);
             self.drain(ix);
@@ -513,10 +598,6 @@ impl World {
     fn schedule_input(&mut self, at: u64, ix: NodeIx, input: Input) {
         let life = self.hosts[ix as usize].life;
         self.schedule(at, Class::Local, ix, ix, Payload::Input { life, input: Box::new(input) });
-    }
-
-    fn instant(&self) -> Instant {
-        Instant::from_micros(self.now)
     }
 
     fn next_token(&mut self, ix: NodeIx) -> Token {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Down, NodeIx};
 use crate::fault::Fault;
+use crate::net::Transport;
 
 /// Microseconds in a second.
 pub const SECOND: u64 = 1_000_000;
@@ -48,6 +49,8 @@ pub struct Network {
     /// The same round trip between all nodes; without it they lie on a map.
     #[serde(with = "human::option", skip_serializing_if = "Option::is_none")]
     pub rtt: Option<u64>,
+    /// How messages get from node to node.
+    pub transport: Transport,
     /// Time over which the nodes join.
     #[serde(with = "human")]
     pub join: u64,
@@ -158,7 +161,14 @@ pub struct Judge {
 
 impl Default for Network {
     fn default() -> Self {
-        Self { nodes: 1_000, light: 0, rtt: None, join: 60 * SECOND, settle: 30 * SECOND }
+        Self {
+            nodes: 1_000,
+            light: 0,
+            rtt: None,
+            transport: Transport::default(),
+            join: 60 * SECOND,
+            settle: 30 * SECOND,
+        }
     }
 }
 
@@ -208,7 +218,7 @@ impl Scenario {
     pub fn set_loss(&mut self, ppm: u64) {
         self.phases.retain(|phase| !matches!(phase.fault, Fault::Loss { .. }));
         if ppm > 0 {
-            let fault = Fault::Loss { ppm };
+            let fault = Fault::loss(ppm);
             self.phases.push(Phase { at: self.work.lasts / 10, fault, who: Who::All, lasts: None });
         }
     }
@@ -219,7 +229,7 @@ impl Scenario {
         let crashes = (u64::from(self.net.nodes) * percent).div_ceil(100);
         for (down, times) in [(Down::Refusing, crashes.div_ceil(2)), (Down::Silent, crashes / 2)] {
             let lasts = Some(Between { least: 2 * SECOND, most: 22 * SECOND });
-            let (often, fault) = (Often::Times(times), Fault::Crash { down });
+            let (often, fault) = (Often::Times(times), Fault::Crash { down, disk_lost: false });
             self.random.push(Random { often, fault, who: Who::Count(1), lasts });
         }
     }

@@ -47,7 +47,7 @@ fn an_import_survives_a_crash_and_reaches_everybody() {
         let mut world = World::new(&Scenario::small(NODES), seed, &Options::default(), &[PUBLISHER]);
         (0..NODES).for_each(|ix| world.schedule_boot(u64::from(ix) * SECOND, ix));
         run_until(&mut world, 40 * SECOND, u64::MAX);
-        assert!(world.impose(0, &Fault::Loss { ppm: 10_000 }, &[]));
+        assert!(world.impose(0, &Fault::loss(10_000), &[]));
 
         publish(&mut world, 0..BATCHES);
         let acknowledged = run_until(&mut world, 60 * SECOND, seed).len() as u64;

@@ -4,7 +4,7 @@ use registry_core::event::Event;
 use sim::engine::{Down, NodeIx};
 use sim::fork::branches;
 use sim::scenario::SECOND;
-use sim::{Scenario, World};
+use sim::{Options, Scenario, World};
 
 /// Holds the other branch than all others, and is gone before the last ones come.
 const WITNESS: NodeIx = 4;
@@ -27,7 +27,7 @@ fn run_until(world: &mut World, until: u64) -> Vec<NodeIx> {
 
 #[test]
 fn who_was_away_during_a_fork_learns_of_it_by_sync() {
-    let mut world = World::new(&Scenario::standard(NODES, 1), &[]);
+    let mut world = World::new(&Scenario::standard(NODES), 1, &Options::default(), &[]);
     let [first, second] = branches(1);
     for node in (0..WITNESS).chain([AWAY]) {
         world.preload(node, &first);

@@ -3,6 +3,7 @@
 mod batches;
 mod catch_up;
 mod determinism;
+mod faults;
 mod flood;
 mod fork;
 mod golden;
