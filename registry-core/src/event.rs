@@ -238,6 +238,8 @@ pub enum Refusal {
     Forked,
     /// All versions that fit are yanked; one of them can be named exactly.
     Yanked,
+    /// The quotas leave no room for what its publisher has released; of a publisher that is followed all is kept.
+    NoRoom,
 }
 
 impl From<Unresolved> for OpError {
@@ -265,6 +267,7 @@ impl core::fmt::Display for OpError {
                 "the publisher has contradicted itself; only versions admitted before that can be had, by name",
             ),
             Self::Refused(Refusal::Yanked) => f.write_str("all versions that fit are yanked"),
+            Self::Refused(Refusal::NoRoom) => f.write_str("the catalogue has no room for this publisher"),
             Self::Ambiguous => f.write_str("several publishers have that name; say whose"),
             Self::NoRanges(scheme) => write!(f, "versions of the scheme {} have no ranges", scheme.as_str()),
             Self::Storage => f.write_str("the store could not write"),

@@ -320,6 +320,7 @@ impl Catalog {
         let have = log.len();
         let Some((standing, put_out)) = self.room_for(&run) else {
             self.quotas.refused += 1;
+            self.events.push_back(CatalogEvent::Refused { publisher });
             return self.judge(reply, Verdict::Ignore);
         };
         match log.check(&run).and_then(|()| self.check_versions(&run)) {

@@ -100,6 +100,8 @@ pub(crate) enum CatalogEvent {
     /// A publisher has contradicted itself, which was not known here, or not proven. With a proof for others, unless they
     /// have it.
     Forked { publisher: PublisherId, proof: Option<Bytes> },
+    /// Quotas leave no room for what was handed in of this publisher.
+    Refused { publisher: PublisherId },
     /// A publisher gave way to others; these were its packages.
     PutOut { publisher: PublisherId, names: Vec<Name> },
     /// What `handle_announcement`, `handle_entries` or `handle_proof` was given is judged; on `Reject` its source is
@@ -364,12 +366,12 @@ impl Catalog {
         self.logs.get(&publisher).map(|log| log.head.record.clone())
     }
 
-    /// Does a valid head record promise statements that this node lacks and would take? Then `handle_head_record` raises
-    /// `Behind`.
+    /// Does a valid head record promise statements that this node lacks? Then `handle_head_record` raises `Behind`, or
+    /// `Refused` when there is no room for them.
     pub(crate) fn is_behind(&self, publisher: PublisherId, record: &Bytes) -> bool {
         let run = self.open_record(record).filter(|run| run.publisher() == publisher);
         let longer = |run: &Run| run.record.head.length > self.logs.get(&publisher).map_or(0, Log::len);
-        run.is_some_and(|run| longer(&run) && self.is_news(&run) && self.room_for(&run).is_some())
+        run.is_some_and(|run| longer(&run) && self.is_news(&run))
     }
 
     /// All releases, in ascending order of publisher and position.

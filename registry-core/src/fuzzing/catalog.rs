@@ -173,7 +173,10 @@ impl Bench {
                     }
                 }
                 CatalogEvent::Forked { publisher, .. } => assert!(self.catalog.is_forked(publisher)),
-                CatalogEvent::Behind { .. } | CatalogEvent::Signed { .. } | CatalogEvent::HeadMoved { .. } => {}
+                CatalogEvent::Behind { .. }
+                | CatalogEvent::Refused { .. }
+                | CatalogEvent::Signed { .. }
+                | CatalogEvent::HeadMoved { .. } => {}
             }
         }
         self.catalog.assert_sound();

@@ -348,18 +348,25 @@ impl Node {
     /// A publisher's log was fetched as far as it goes, or could not be.
     pub(super) fn caught_up(&mut self, publisher: PublisherId, ok: bool) {
         self.resolve_waiting(publisher);
-        let waits = |(op, resolve): (OpId, &Resolve)| resolve.query.is_none().then_some(op);
-        let unresolved: Vec<_> = self.operations.resolves_of(publisher).filter_map(waits).collect();
-        for op in unresolved {
-            if ok {
-                self.fail_unresolved(op);
-            } else {
-                self.fail(op, OpError::NoProviders);
-            }
+        if ok {
+            self.waiting(publisher).into_iter().for_each(|op| self.fail_unresolved(op));
+        } else {
+            self.fail_waiting(publisher, &OpError::NoProviders);
         }
         if self.local.publisher.as_ref().is_some_and(|own| own.id == publisher) {
             self.own_log_checked(if ok { Ok(()) } else { Err(OpError::Refused(Refusal::LogUnsynced)) });
         }
+    }
+
+    /// What resolves wait for will not come.
+    pub(super) fn fail_waiting(&mut self, publisher: PublisherId, error: &OpError) {
+        self.waiting(publisher).into_iter().for_each(|op| self.fail(op, error.clone()));
+    }
+
+    /// Resolves that wait for a publisher's log.
+    fn waiting(&self, publisher: PublisherId) -> Vec<OpId> {
+        let waits = |(op, resolve): (OpId, &Resolve)| resolve.query.is_none().then_some(op);
+        self.operations.resolves_of(publisher).filter_map(waits).collect()
     }
 
     fn fail_unresolved(&mut self, op: OpId) {

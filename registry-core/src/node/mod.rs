@@ -17,6 +17,7 @@
 //! | gossip | published | the publish or pubsub command |
 //! | catalog | admitted | search index, sync (digests); emit; the resolves that wait |
 //! | catalog | forked | gossip (a proof found here), sync (digests); emit |
+//! | catalog | refused | the resolves that wait |
 //! | catalog | put out | search index, sync (digests) |
 //! | catalog | signed | emit |
 //! | catalog | announce | announcements (record, log), gossip; emit |

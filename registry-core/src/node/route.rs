@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::action::{Action, SendClass, StoreRequest};
 use crate::catalog::{CatalogEvent, Verdict};
 use crate::cx::Cx;
-use crate::event::{Event, OpError, Stage};
+use crate::event::{Event, OpError, Refusal, Stage};
 use crate::exchange::ExchangeEvent;
 use crate::gossip::GossipEvent;
 use crate::id::{Digest, JobId, OpId, Owner, PeerId, PeerIx, PublisherId, RequestId, StoreId, Token};
@@ -382,6 +382,7 @@ impl Node {
                 }
                 self.out.push(Action::Emit(Event::Forked(publisher)));
             }
+            CatalogEvent::Refused { publisher } => self.fail_waiting(publisher, &OpError::Refused(Refusal::NoRoom)),
             CatalogEvent::PutOut { publisher, names } => {
                 self.index_changed = true;
                 names.iter().for_each(|name| self.index.remove(name, publisher));

@@ -9,4 +9,5 @@ mod fork;
 mod golden;
 mod light;
 mod planted;
+mod quota;
 mod smoke;

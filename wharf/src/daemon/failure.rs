@@ -59,6 +59,9 @@ fn of_operation(error: &OpError) -> (Code, &'static str) {
         OpError::Refused(Refusal::Yanked) => {
             (Code::Refused, "`wharf info` says why; a yanked version can still be named exactly")
         }
+        OpError::Refused(Refusal::NoRoom) => {
+            (Code::Refused, "follow the publisher to keep it: `wharf follow PUBLISHER`, then try again")
+        }
         OpError::Storage => (Code::Storage, "free some space in the home"),
         OpError::Signing => (Code::Other, "check the key files in the home"),
         OpError::Unreachable(_) => (Code::NoPeer, "check the address, and that a node listens there"),

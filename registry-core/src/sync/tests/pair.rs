@@ -101,6 +101,7 @@ impl Side {
                     | CatalogEvent::Announce { .. }
                     | CatalogEvent::NothingToChange { .. }
                     | CatalogEvent::BatchDone { .. }
+                    | CatalogEvent::Refused { .. }
                     | CatalogEvent::HeadMoved { .. }
                     | CatalogEvent::PublishFailed { .. } => {}
                 }
