@@ -236,6 +236,20 @@ impl Catalog {
         }
     }
 
+    /// As `resolve`, but of versions that are all yanked the highest.
+    pub(crate) fn resolve_yanked(&self, spec: &PackageSpec) -> Result<Arc<ReleaseInfo>, Unresolved> {
+        let highest = |publisher| self.release(publisher, self.packages.highest(publisher, spec)?.position);
+        match self.resolve(spec) {
+            Err(Unresolved::Yanked) => spec.publisher.and_then(highest).ok_or(Unresolved::Yanked),
+            resolved => resolved,
+        }
+    }
+
+    /// Positions of the statements that show others as what a release is picked, and why it is: see [`Packages::words`].
+    pub(crate) fn words(&self, release: &Release) -> impl Iterator<Item = u64> {
+        self.packages.words(release.publisher, &release.meta.name, release.position)
+    }
+
     /// The position of the release a package is shown by: the one that is picked when no version is named.
     pub(crate) fn current(&self, publisher: PublisherId, name: &Name) -> Option<u64> {
         self.packages.current(publisher, name).ok().map(|listed| listed.position)

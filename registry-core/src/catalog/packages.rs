@@ -1,6 +1,7 @@
 //! All releases by name.
 
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
@@ -17,12 +18,19 @@ pub(crate) struct Packages {
     count: usize,
     /// Of each package, in ascending order of version.
     releases: BTreeMap<(Name, PublisherId), Vec<Place>>,
-    /// By the position of a release, that of the statement which yanked it. Few are.
-    yanked: BTreeMap<(PublisherId, u64), u64>,
+    /// By the position of a release, the latest word on whether it is yanked. There are few.
+    yanked: BTreeMap<(PublisherId, u64), Word>,
     /// The same of deprecations.
-    deprecated: BTreeMap<(PublisherId, u64), u64>,
-    /// The position of the statement that deprecated a whole package.
-    abandoned: BTreeMap<(Name, PublisherId), u64>,
+    deprecated: BTreeMap<(PublisherId, u64), Word>,
+    /// The same of a whole package.
+    abandoned: BTreeMap<(Name, PublisherId), Word>,
+}
+
+/// A statement that marks something, or takes its mark back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Word {
+    position: u64,
+    marks: bool,
 }
 
 /// Packages looked at for one page of a list: bounds the work of one call.
@@ -97,20 +105,20 @@ impl Packages {
         let Amendment { name, version, change } = amendment;
         let package = (name.clone(), publisher);
         let of = (publisher, release);
-        let changed = match (change, version) {
-            (Change::Yank { .. }, _) => self.yanked.insert(of, position).is_none().then_some(UpdateKind::Yanked),
-            (Change::Unyank, _) => self.yanked.remove(&of).map(|_| UpdateKind::Unyanked),
-            (Change::Deprecate(_), version) => {
-                match version {
-                    Some(_) => self.deprecated.insert(of, position),
-                    None => self.abandoned.insert(package, position),
-                };
-                Some(UpdateKind::Deprecated)
-            }
-            (Change::Undeprecate, Some(_)) => self.deprecated.remove(&of).map(|_| UpdateKind::Undeprecated),
-            (Change::Undeprecate, None) => self.abandoned.remove(&package).map(|_| UpdateKind::Undeprecated),
+        let marks = matches!(change, Change::Yank { .. } | Change::Deprecate(_));
+        let word = Word { position, marks };
+        let marked = match (change, version) {
+            (Change::Yank { .. } | Change::Unyank, _) => note(&mut self.yanked, of, word),
+            (Change::Deprecate(_) | Change::Undeprecate, Some(_)) => note(&mut self.deprecated, of, word),
+            (Change::Deprecate(_) | Change::Undeprecate, None) => note(&mut self.abandoned, package, word),
         };
-        changed.map(|kind| (kind, release))
+        let kind = match change {
+            Change::Yank { .. } => (!marked).then_some(UpdateKind::Yanked),
+            Change::Unyank => marked.then_some(UpdateKind::Unyanked),
+            Change::Deprecate(_) => Some(UpdateKind::Deprecated),
+            Change::Undeprecate => marked.then_some(UpdateKind::Undeprecated),
+        };
+        kind.map(|kind| (kind, release))
     }
 
     /// The position of the release an amendment is about; of a whole package, of its highest.
@@ -126,22 +134,30 @@ impl Packages {
     pub(crate) fn would_change(&self, publisher: PublisherId, amendment: &Amendment, release: u64) -> bool {
         let of = (publisher, release);
         match (&amendment.change, &amendment.version) {
-            (Change::Yank { .. }, _) => !self.yanked.contains_key(&of),
-            (Change::Unyank, _) => self.yanked.contains_key(&of),
+            (Change::Yank { .. }, _) => mark(&self.yanked, &of).is_none(),
+            (Change::Unyank, _) => mark(&self.yanked, &of).is_some(),
             (Change::Deprecate(_), _) => true,
-            (Change::Undeprecate, Some(_)) => self.deprecated.contains_key(&of),
-            (Change::Undeprecate, None) => self.abandoned.contains_key(&(amendment.name.clone(), publisher)),
+            (Change::Undeprecate, Some(_)) => mark(&self.deprecated, &of).is_some(),
+            (Change::Undeprecate, None) => mark(&self.abandoned, &(amendment.name.clone(), publisher)).is_some(),
         }
     }
 
     /// What marks the release at this position.
     pub(crate) fn marks(&self, publisher: PublisherId, name: &Name, position: u64) -> Marks {
         let of = (publisher, position);
-        let abandoned = || self.abandoned.get(&(name.clone(), publisher));
-        Marks {
-            yanked: self.yanked.get(&of).copied(),
-            deprecated: self.deprecated.get(&of).or_else(abandoned).copied(),
-        }
+        let abandoned = || mark(&self.abandoned, &(name.clone(), publisher));
+        Marks { yanked: mark(&self.yanked, &of), deprecated: mark(&self.deprecated, &of).or_else(abandoned) }
+    }
+
+    /// Positions of what must be known to see why this release is picked, and as what: the latest words on it and on its
+    /// package, and what has yanked the versions above it, highest first.
+    pub(crate) fn words(&self, publisher: PublisherId, name: &Name, release: u64) -> impl Iterator<Item = u64> {
+        let of = (publisher, release);
+        let own = [self.yanked.get(&of), self.deprecated.get(&of), self.abandoned.get(&(name.clone(), publisher))];
+        let above = self.versions(publisher, name).iter().rev().map(|listed| listed.position);
+        let above = above.take_while(move |position| *position != release);
+        let passed_over = above.filter_map(move |position| mark(&self.yanked, &(publisher, position)));
+        own.into_iter().flatten().map(|word| word.position).chain(passed_over)
     }
 
     /// See [`Listing`].
@@ -214,8 +230,14 @@ impl Packages {
     }
 
     fn pick(&self, publisher: PublisherId, name: &Name, version: Option<&str>) -> Result<&Place, Unresolved> {
-        let is_yanked = |listed: &Place| self.yanked.contains_key(&(publisher, listed.position));
+        let is_yanked = |listed: &Place| mark(&self.yanked, &(publisher, listed.position)).is_some();
         version::pick(self.versions(publisher, name), version, |listed| &listed.version, is_yanked)
+    }
+
+    /// What would be picked if nothing was yanked.
+    pub(crate) fn highest(&self, publisher: PublisherId, spec: &PackageSpec) -> Option<&Place> {
+        let versions = self.versions(publisher, &spec.name);
+        version::pick(versions, spec.version.as_deref(), |listed| &listed.version, |_| false).ok()
     }
 
     pub(crate) fn only_publisher(&self, name: &Name) -> Result<PublisherId, Unresolved> {
@@ -225,4 +247,24 @@ impl Packages {
         let first = next().ok_or(Unresolved::Unknown)?;
         if next().is_none() { Ok(first) } else { Err(Unresolved::Ambiguous) }
     }
+}
+
+/// Takes in a later word. Was there a mark before?
+fn note<K: Ord>(words: &mut BTreeMap<K, Word>, of: K, word: Word) -> bool {
+    let before = match words.entry(of) {
+        Entry::Occupied(mut held) => Some(held.insert(word)),
+        Entry::Vacant(place) => {
+            // What was never marked needs no word against it.
+            if word.marks {
+                place.insert(word);
+            }
+            None
+        }
+    };
+    before.is_some_and(|before| before.marks)
+}
+
+/// The position of the statement that marks this.
+fn mark<K: Ord>(words: &BTreeMap<K, Word>, of: &K) -> Option<u64> {
+    words.get(of).filter(|word| word.marks).map(|word| word.position)
 }

@@ -1,23 +1,27 @@
 //! Searches of peers that come, go, answer anything, twice, late or not at all.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::author::{Author, release};
+use super::author::{Author, amendment, release};
 use super::{Choices, TestWorld};
 use crate::action::Action;
-use crate::catalog::{Name, PackageSpec};
+use crate::catalog::{Change, Deprecation, Name, PackageSpec};
 use crate::config::Config;
 use crate::id::{Digest, JobId, OpId, RequestId};
 use crate::light::{Light, LightEvent};
 use crate::search::{Meaning, ParsedQuery, Query, Statistics};
 use crate::time::Duration;
-use crate::wire::registry::{Found, FoundRelease, RegistryMessage};
+use crate::wire::registry::{Found, FoundRelease, FoundWord, RegistryMessage};
 
 const PEERS: u64 = 8;
+
+/// Each author has so many, and then as many amendments.
+const RELEASES: usize = 3;
 
 /// The machine, and what it still waits for.
 struct Bench {
@@ -48,11 +52,13 @@ impl Bench {
                 LightEvent::Searched { op, page } => {
                     for hit in &page.hits {
                         assert!(self.held.contains(&hit.release.statement), "shown and not verified");
+                        assert_eq!(hit.release.status.yanked, None, "picked and yanked");
                     }
                     op
                 }
                 LightEvent::Resolved { op, release } => {
                     assert!(self.held.contains(&release.statement), "shown and not verified");
+                    assert_eq!(release.status.yanked, None, "picked and yanked");
                     op
                 }
                 LightEvent::Failed { op, .. } => op,
@@ -77,15 +83,25 @@ fn statistics(choices: &mut Choices<'_>) -> Statistics {
 }
 
 fn found(choices: &mut Choices<'_>, authors: &[Author]) -> Found {
-    let releases = (0..choices.below(4)).map(|_| {
+    let envelope = |choices: &mut Choices<'_>, from: usize| {
         let author = &authors[choices.below(authors.len() as u64) as usize];
-        let envelope = author.statements[choices.below(author.len()) as usize].clone();
-        let envelope = if choices.byte() == 0 { Bytes::from_static(b"nothing") } else { envelope };
+        let envelope = author.statements[from + choices.below(RELEASES as u64) as usize].clone();
+        if choices.byte() == 0 { Bytes::from_static(b"nothing") } else { envelope }
+    };
+    let release = |choices: &mut Choices<'_>| {
+        let from = usize::from(choices.byte() == 0);
+        let envelope = envelope(choices, from);
         FoundRelease { record: choices.below(3), envelope, dependents: choices.byte().into() }
-    });
-    let releases = releases.collect();
+    };
+    let word = |choices: &mut Choices<'_>| {
+        let from = RELEASES - usize::from(choices.byte() == 0);
+        let envelope = envelope(choices, from);
+        FoundWord { record: choices.below(3), envelope }
+    };
+    let releases = (0..choices.below(4)).map(|_| release(choices)).collect();
+    let words = (0..choices.below(4)).map(|_| word(choices)).collect();
     let records = authors.iter().map(Author::record).take(choices.below(4) as usize).collect();
-    Found { statistics: statistics(choices), records, releases }
+    Found { statistics: statistics(choices), records, releases, words }
 }
 
 /// Every search and every name asked for ends exactly once; nothing is shown whose signatures were not said to hold.
@@ -97,6 +113,10 @@ pub fn light(data: &[u8]) {
     let authors = [1, 2].map(|seed| {
         let mut author = Author::unsigned(seed);
         author.say(release("thing", "1.0.0")).say(release("thing", "1.1.0")).say(release("other", "1.0.0"));
+        let yank = Change::Yank { reason: String::new() };
+        author.say(amendment("thing", Some("1.1.0"), yank)).say(amendment("thing", Some("1.1.0"), Change::Unyank));
+        let deprecation = Deprecation { message: "no longer".into(), replacement: None };
+        author.say(amendment("thing", None, Change::Deprecate(deprecation)));
         author
     });
     let mut bench = Bench {

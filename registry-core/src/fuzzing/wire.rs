@@ -16,7 +16,7 @@ use crate::wire::bitswap::{BitswapMessage, Block, Cid, Presence, Want, WantKind}
 use crate::wire::gossip::{Control, Prune, PubMessage, Rpc, Subscription};
 use crate::wire::kad::{KadKind, KadMessage, KadPeer, Record};
 use crate::wire::registry::{
-    Difference, Found, FoundRelease, PARTS, PublisherState, Range, RangeDigest, RegistryMessage,
+    Difference, Found, FoundRelease, FoundWord, PARTS, PublisherState, Range, RangeDigest, RegistryMessage,
 };
 use crate::wire::{FrameDecoder, Kind, Message, Protocol, WireError};
 
@@ -186,6 +186,7 @@ fn registry_messages() -> [RegistryMessage; 9] {
             },
             records: vec![Bytes::from_static(b"record")],
             releases: vec![FoundRelease { record: 0, envelope: Bytes::from_static(b"entry"), dependents: 1 }],
+            words: vec![FoundWord { record: 0, envelope: Bytes::from_static(b"word") }],
         }),
         RegistryMessage::GetProof { publisher },
         RegistryMessage::Proof { proof: Bytes::from_static(b"proof") },

@@ -3,6 +3,9 @@
 //! Each number of the statistics is the lower median of what the answers say, a term or name that an answer does not have
 //! counting as 0: as long as fewer than half of the peers lie, the median lies between what honest ones say. A term or
 //! name that fewer than half know is left out.
+//!
+//! What was said of a release later is signed, so it counts whoever shows it: of all answers' words on a matter the one
+//! with the highest position. Whoever hides that a version is yanked is put right by one that does not.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -11,7 +14,8 @@ use alloc::vec::Vec;
 
 use super::WANTED;
 use super::answer::{Answer, fits};
-use crate::catalog::{Name, PackageSpec, ReleaseInfo};
+use crate::catalog::proven::Word;
+use crate::catalog::{Amendment, Change, Name, PackageSpec, Release, ReleaseInfo, Status, Unresolved, version};
 use crate::id::PublisherId;
 use crate::search::{Hit, Meaning, ParsedQuery, Query, SearchPage, Statistics, score_release};
 
@@ -21,7 +25,7 @@ type Package = (Name, PublisherId);
 /// what another has.
 pub(super) fn page(query: &Query, parsed: &ParsedQuery, answers: &[Answer]) -> SearchPage {
     let statistics = statistics(answers);
-    let mut found = highest_of_each(answers);
+    let mut found = current_of_each(answers);
     let mut hits: Vec<Hit> = found
         .iter()
         .filter_map(|(package, release)| {
@@ -42,25 +46,73 @@ pub(super) fn page(query: &Query, parsed: &ParsedQuery, answers: &[Answer]) -> S
     SearchPage { hits, complete: agreed && answers.len() >= WANTED }
 }
 
-/// The highest version that the specification may mean.
-pub(super) fn highest(spec: &PackageSpec, answers: &[Answer]) -> Option<Arc<ReleaseInfo>> {
-    let releases = answers.iter().flat_map(|answer| &answer.releases).map(|(release, _)| release);
-    releases.filter(|release| fits(spec, release)).max_by(|a, b| a.cmp_version(b)).cloned()
+/// What the specification, which has a publisher, means among all that was shown.
+pub(super) fn resolve(spec: &PackageSpec, answers: &[Answer]) -> Result<Arc<ReleaseInfo>, Unresolved> {
+    let mut fitting: Vec<_> = amended(answers).filter(|release| fits(spec, release)).collect();
+    pick(&mut fitting, spec.version.as_deref())
+}
+
+fn pick(versions: &mut [Arc<ReleaseInfo>], wanted: Option<&str>) -> Result<Arc<ReleaseInfo>, Unresolved> {
+    versions.sort_by(|a, b| a.cmp_version(b));
+    let is_yanked = |release: &Arc<ReleaseInfo>| release.status.yanked.is_some();
+    version::pick(versions, wanted, |release| &release.release.meta.version, is_yanked).cloned()
+}
+
+/// All releases that were shown, with what was said of them later.
+fn amended(answers: &[Answer]) -> impl Iterator<Item = Arc<ReleaseInfo>> {
+    let words = Words::of(answers);
+    let releases = answers.iter().flat_map(|answer| &answer.releases);
+    releases.map(move |(release, _)| match words.status(&release.release) {
+        status if status == release.status => release.clone(),
+        status => Arc::new(ReleaseInfo { status, ..ReleaseInfo::clone(release) }),
+    })
+}
+
+/// The latest word on each matter, and its position.
+struct Words<'a>(BTreeMap<Matter<'a>, (u64, &'a Change)>);
+
+/// A package or one of its versions, and whether it is about its being yanked.
+type Matter<'a> = (PublisherId, &'a Name, Option<&'a str>, bool);
+
+impl<'a> Words<'a> {
+    fn of(answers: &'a [Answer]) -> Self {
+        let mut latest = BTreeMap::new();
+        for Word { publisher, position, amendment } in answers.iter().flat_map(|answer| &answer.words) {
+            let Amendment { name, version, change } = amendment;
+            let yanks = matches!(change, Change::Yank { .. } | Change::Unyank);
+            let held = latest.entry((*publisher, name, version.as_deref(), yanks)).or_insert((*position, change));
+            if *position > held.0 {
+                *held = (*position, change);
+            }
+        }
+        Self(latest)
+    }
+
+    /// What stands before a release is not about it.
+    fn status(&self, Release { publisher, position, meta, .. }: &Release) -> Status {
+        let version = Some(&*meta.version.text);
+        let word = |version, yanks| self.0.get(&(*publisher, &meta.name, version, yanks));
+        let later = |yanks| word(version, yanks).filter(|(at, _)| at > position).map(|(_, change)| *change);
+        let whole = word(None, false).map(|(_, change)| *change);
+        let yank = |change: &Change| if let Change::Yank { reason } = change { Some(reason.clone()) } else { None };
+        let deprecation = |change: &Change| if let Change::Deprecate(of) = change { Some(of.clone()) } else { None };
+        Status {
+            yanked: later(true).and_then(yank),
+            deprecated: later(false).and_then(deprecation).or_else(|| whole.and_then(deprecation)),
+        }
+    }
 }
 
 fn package(release: &ReleaseInfo) -> Package {
     (release.release.meta.name.clone(), release.release.publisher)
 }
 
-fn highest_of_each(answers: &[Answer]) -> BTreeMap<Package, Arc<ReleaseInfo>> {
-    let mut found: BTreeMap<Package, Arc<ReleaseInfo>> = BTreeMap::new();
-    for (release, _) in answers.iter().flat_map(|answer| &answer.releases) {
-        let held = found.entry(package(release)).or_insert_with(|| release.clone());
-        if release.cmp_version(held).is_gt() {
-            *held = release.clone();
-        }
-    }
-    found
+/// What each package is shown by; one whose versions are all yanked is not.
+fn current_of_each(answers: &[Answer]) -> BTreeMap<Package, Arc<ReleaseInfo>> {
+    let mut found: BTreeMap<Package, Vec<Arc<ReleaseInfo>>> = BTreeMap::new();
+    amended(answers).for_each(|release| found.entry(package(&release)).or_default().push(release));
+    let current = |(package, mut versions): (Package, Vec<_>)| Some((package, pick(&mut versions, None).ok()?));
+    found.into_iter().filter_map(current).collect()
 }
 
 fn dependents((name, publisher): &Package, answers: &[Answer]) -> u32 {

@@ -4,8 +4,8 @@
 //! and what its index knows of the query's terms. The light node verifies every signature, checks that each release
 //! answers the query, merges what the peers know of the terms, and scores and orders the results itself. So a peer can
 //! withhold, but not invent: whatever does not verify or does not answer the query is never shown, and costs the peer
-//! that sent it. What nobody can check alone, the age of a version, is left to the others asked: the highest wins. A
-//! page says whether enough peers answered, and the same.
+//! that sent it. What nobody can check alone, the age of a version, is left to the others asked: the highest wins that
+//! nobody shows to be yanked. A page says whether enough peers answered, and the same.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -311,12 +311,12 @@ impl Light {
                 page.hits.iter().for_each(|hit| self.remember(&hit.release));
                 self.events.push_back(LightEvent::Searched { op, page });
             }
-            Question::Find { spec, .. } => match merge::highest(&spec, &answers) {
-                Some(release) => {
+            Question::Find { spec, .. } => match merge::resolve(&spec, &answers) {
+                Ok(release) => {
                     self.remember(&release);
                     self.events.push_back(LightEvent::Resolved { op, release });
                 }
-                None => self.events.push_back(LightEvent::Failed { op, error: OpError::NotFound }),
+                Err(why) => self.events.push_back(LightEvent::Failed { op, error: why.into() }),
             },
         }
     }

@@ -1,6 +1,7 @@
 //! Answers to peers that search.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use super::FAULT;
 use crate::catalog::Catalog;
@@ -9,7 +10,7 @@ use crate::cx::Cx;
 use crate::id::{PeerIx, PublisherId, Token};
 use crate::search::{Clause, Index, ParsedQuery, score_release};
 use crate::time::Duration;
-use crate::wire::registry::{Found, FoundRelease, MAX_FOUND, RegistryMessage};
+use crate::wire::registry::{Found, FoundRelease, FoundWord, MAX_FOUND, MAX_WORDS, RegistryMessage};
 
 /// What a peer may ask: ten searches a second, each of some milliseconds of work. Beyond that it is answered with nothing,
 /// and charged.
@@ -57,9 +58,10 @@ fn answer(catalog: &Catalog, index: &Index, msg: &RegistryMessage) -> Option<Fou
         }
         RegistryMessage::Find(spec) => {
             let mut page = Page::default();
-            if let Ok(release) = catalog.resolve(spec) {
+            if let Ok(release) = catalog.resolve_yanked(spec) {
                 page.add(catalog, release.release.publisher, release.release.position, 0);
             }
+            page.add_words(catalog);
             Some(page.found)
         }
         RegistryMessage::Compare { .. }
@@ -90,6 +92,7 @@ fn search(catalog: &Catalog, index: &Index, query: &ParsedQuery, limit: usize) -
             break;
         }
     }
+    page.add_words(catalog);
     Found { statistics, ..page.found }
 }
 
@@ -98,6 +101,8 @@ fn search(catalog: &Catalog, index: &Index, query: &ParsedQuery, limit: usize) -
 struct Page {
     found: Found,
     records: BTreeMap<PublisherId, u64>,
+    /// Of the releases.
+    places: Vec<(PublisherId, u64)>,
     bytes: usize,
 }
 
@@ -117,6 +122,24 @@ impl Page {
             self.found.records.push(record);
         }
         self.found.releases.push(FoundRelease { record: at, envelope, dependents });
+        self.places.push((publisher, position));
         true
+    }
+
+    /// Adds what was said later of the releases, as far as there is room: of the best ones first.
+    fn add_words(&mut self, catalog: &Catalog) {
+        for (publisher, position) in core::mem::take(&mut self.places) {
+            let (Some(info), Some(record)) = (catalog.release(publisher, position), self.records.get(&publisher))
+            else {
+                continue;
+            };
+            for envelope in catalog.words(&info.release).filter_map(|word| catalog.statement(publisher, word)) {
+                self.bytes += envelope.len();
+                if self.bytes > MAX_BYTES || self.found.words.len() == MAX_WORDS {
+                    return;
+                }
+                self.found.words.push(FoundWord { record: *record, envelope });
+            }
+        }
     }
 }

@@ -2,22 +2,23 @@
 
 use alloc::string::String;
 use alloc::vec;
+use core::slice;
 
 use bytes::Bytes;
 
 use super::*;
 use crate::action::Action;
 use crate::catalog::record::HeadRecord;
-use crate::catalog::{Catalog, CatalogEvent, Name, PackageSpec, proven};
+use crate::catalog::{Catalog, CatalogEvent, Change, Deprecation, Name, PackageSpec, proven};
 use crate::config::Config;
-use crate::event::Event;
+use crate::event::{Event, Refusal};
 use crate::fuzzing::TestWorld;
-use crate::fuzzing::author::{Author, release};
+use crate::fuzzing::author::{Author, amendment, release};
 use crate::id::{PeerId, Token};
 use crate::input::StoreResult;
 use crate::search::Index;
 use crate::wire::Kind;
-use crate::wire::registry::{Found, FoundRelease};
+use crate::wire::registry::{Found, FoundRelease, FoundWord, MAX_WORDS};
 
 /// A peer's catalogue and index.
 struct Holder {
@@ -45,12 +46,21 @@ impl Holder {
     }
 
     fn take(&mut self, author: &Author) {
+        self.take_run(author, 0, author.statements.len());
+    }
+
+    fn take_run(&mut self, author: &Author, from: usize, count: usize) {
+        let run = author.statements.iter().skip(from).take(count).cloned().collect();
         let cx = &mut self.world.cx();
-        self.catalog.handle_entries(cx, 1, self.asker, author.record(), 0, author.statements.clone());
+        self.catalog.handle_entries(cx, 1, self.asker, author.record(), from as u64, run);
         loop {
             while let Some(event) = self.catalog.poll_event() {
-                if let CatalogEvent::Admitted { update: Some((_, release)), .. } = event {
-                    self.index.insert(&[&release.release]);
+                if let CatalogEvent::Admitted { publisher, update: Some((_, release)) } = event {
+                    let name = &release.release.meta.name;
+                    match self.catalog.current(publisher, name).and_then(|at| self.catalog.release(publisher, at)) {
+                        Some(current) => self.index.insert(&[&current.release]),
+                        None => self.index.remove(name, publisher),
+                    }
                 }
             }
             let Some(action) = self.world.out.pop() else { return };
@@ -269,6 +279,126 @@ fn the_highest_version_of_all_answers_is_shown_and_disagreement_is_told() {
     assert!(!page.complete);
 }
 
+/// Two versions of a package, then what is said of them.
+fn said(words: &[(Option<&str>, Change)]) -> Author {
+    let mut author = author(7, &[("tool", "1.0.0", "cuts"), ("tool", "2.0.0", "cuts")]);
+    for (version, change) in words {
+        author.say(amendment("tool", *version, change.clone()));
+    }
+    author
+}
+
+fn yank() -> Change {
+    Change::Yank { reason: "broken".into() }
+}
+
+fn deprecation() -> Deprecation {
+    Deprecation { message: "use a knife".into(), replacement: None }
+}
+
+/// What a light node resolves when one peer holds the whole log and four others only the beginning, or hide the rest.
+fn resolve_beside_four(whole: &Author, begun: &Author, version: Option<&str>) -> Result<Arc<ReleaseInfo>, OpError> {
+    let (mut holder, mut others) = (Holder::new(slice::from_ref(whole)), Holder::new(slice::from_ref(begun)));
+    let mut bench = Bench::new(5);
+    let spec = PackageSpec { version: version.map(Into::into), ..spec(Some(whole.id()), "tool") };
+    for (at, (id, _, msg)) in bench.find(spec).into_iter().enumerate() {
+        let found = if at == 2 { holder.ask(&msg) } else { others.ask(&msg) };
+        bench.answer(id, found.unwrap());
+    }
+    match bench.event() {
+        Some(LightEvent::Resolved { release, .. }) => Ok(release),
+        Some(LightEvent::Failed { error, .. }) => Err(error),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn one_peer_that_shows_a_yank_is_enough_for_a_bare_name() {
+    let before = said(&[]);
+    let yanked = said(&[(Some("2.0.0"), yank())]);
+    let version = |release: Result<Arc<ReleaseInfo>, OpError>| release.map(|it| it.release.meta.version.text.clone());
+    assert_eq!(version(resolve_beside_four(&before, &before, None)), Ok("2.0.0".into()));
+    assert_eq!(version(resolve_beside_four(&yanked, &before, None)), Ok("1.0.0".into()));
+    assert_eq!(version(resolve_beside_four(&yanked, &before, Some("^1"))), Ok("1.0.0".into()));
+    assert_eq!(resolve_beside_four(&yanked, &before, Some("^2")), Err(OpError::Refused(Refusal::Yanked)));
+    let named = resolve_beside_four(&yanked, &before, Some("2.0.0")).unwrap();
+    assert_eq!(named.status.yanked.as_deref(), Some("broken"), "had with a warning");
+    let both = said(&[(Some("2.0.0"), yank()), (Some("1.0.0"), yank())]);
+    assert_eq!(resolve_beside_four(&both, &before, None), Err(OpError::Refused(Refusal::Yanked)));
+    let again = said(&[(Some("2.0.0"), yank()), (Some("2.0.0"), Change::Unyank)]);
+    assert_eq!(version(resolve_beside_four(&again, &yanked, None)), Ok("2.0.0".into()), "the later word counts");
+}
+
+#[test]
+fn one_peer_that_shows_a_deprecation_is_enough() {
+    let deprecated = |words: &[(Option<&str>, Change)], begun: &Author| {
+        resolve_beside_four(&said(words), begun, None).unwrap().status.deprecated.clone()
+    };
+    let (before, whole) = (said(&[]), said(&[(None, Change::Deprecate(deprecation()))]));
+    assert_eq!(deprecated(&[(None, Change::Deprecate(deprecation()))], &before), Some(deprecation()));
+    assert_eq!(deprecated(&[(Some("2.0.0"), Change::Deprecate(deprecation()))], &before), Some(deprecation()));
+    assert_eq!(deprecated(&[(Some("1.0.0"), Change::Deprecate(deprecation()))], &before), None, "of another version");
+    let undone = [(None, Change::Deprecate(deprecation())), (None, Change::Undeprecate)];
+    assert_eq!(deprecated(&undone, &whole), None, "the later word counts");
+}
+
+#[test]
+fn a_search_shows_what_is_not_yanked_and_marks_what_is_deprecated() {
+    let words = [(Some("2.0.0"), yank()), (None, Change::Deprecate(deprecation()))];
+    let (mut holder, mut others) = (Holder::new(&[said(&words)]), Holder::new(&[said(&[])]));
+    let mut bench = Bench::new(5);
+    for (at, (id, _, msg)) in bench.search("cuts").into_iter().enumerate() {
+        let found = if at == 4 { holder.ask(&msg) } else { others.ask(&msg) };
+        bench.answer(id, found.unwrap());
+    }
+    let page = bench.page();
+    assert_eq!(names(&page), ["tool@1.0.0"]);
+    assert_eq!(page.hits[0].release.status.deprecated, Some(deprecation()));
+    assert!(!page.complete);
+    assert_eq!(page.hits, holder.page("cuts").hits, "as whoever knows all shows it");
+}
+
+#[test]
+fn words_that_are_forged_or_about_something_else_are_charged() {
+    let mut holder = Holder::new(&[said(&[(Some("2.0.0"), yank())])]);
+    let mut stranger = Author::unsigned(8);
+    stranger.append("tool", "2.0.0").say(amendment("tool", Some("2.0.0"), yank()));
+    let other = said(&[]).say(amendment("saw", Some("2.0.0"), yank())).statements[2].clone();
+    let release = said(&[]).statements[0].clone();
+    for (what, envelope, hold) in [
+        ("another publisher's", stranger.statements[1].clone(), true),
+        ("of another package", other, true),
+        ("no amendment", release, true),
+        ("not signed", said(&[(Some("2.0.0"), yank())]).statements[2].clone(), false),
+    ] {
+        let mut bench = Bench::new(1);
+        let (id, peer, msg) = bench.find(spec(Some(said(&[]).id()), "tool")).remove(0);
+        let truth = holder.ask(&msg).unwrap();
+        assert_eq!((truth.releases.len(), truth.words.len()), (1, 1));
+        bench.answer(id, Found { words: vec![FoundWord { record: 0, envelope }], ..truth });
+        let (_, charged) = bench.actions(hold);
+        assert_eq!(charged.iter().map(|(who, _)| *who).collect::<Vec<_>>(), [peer], "{what}");
+    }
+}
+
+#[test]
+fn words_are_as_many_as_there_is_room_for() {
+    let mut author = Author::unsigned(7);
+    for n in 0..2 * MAX_WORDS {
+        author.append("tool", &alloc::format!("1.{n}.0"));
+    }
+    for n in 1..2 * MAX_WORDS {
+        author.say(amendment("tool", Some(&alloc::format!("1.{n}.0")), yank()));
+    }
+    let mut holder = Holder::new(&[]);
+    for from in (0..author.statements.len()).step_by(100) {
+        holder.take_run(&author, from, 100);
+    }
+    let found = holder.ask(&RegistryMessage::Find(spec(Some(author.id()), "tool"))).unwrap();
+    assert_eq!((found.releases.len(), found.words.len()), (1, MAX_WORDS));
+    assert_eq!(found.words[0].envelope, *author.statements.last().unwrap(), "the highest first");
+}
+
 #[test]
 fn statistics_are_those_of_the_majority() {
     let mut holder = Holder::new(&authors());
@@ -387,7 +517,7 @@ fn a_release_must_lie_below_the_head_that_vouches_for_it() {
     let stranger = author(2, &[("a", "1.0.0", "one")]);
     let open = |record: &Author, statement: &Author, at: usize, network: &str| {
         let (record, _) = HeadRecord::open(&record.record()).unwrap();
-        proven::open(network, &record, &statement.statements[at]).is_ok()
+        proven::release(network, &record, &statement.statements[at]).is_ok()
     };
     assert!(open(&whole, &whole, 0, "test") && open(&whole, &whole, 1, "test"));
     assert!(!open(&begun, &whole, 1, "test"), "after the head");

@@ -19,7 +19,7 @@ use crate::id::PublisherId;
 use crate::search::Query;
 use crate::wire::WireError;
 
-pub(crate) use found::{Found, FoundRelease, MAX_FOUND};
+pub(crate) use found::{Found, FoundRelease, FoundWord, MAX_FOUND, MAX_WORDS};
 pub(crate) use range::{Difference, PARTS, PublisherState, Range, RangeDigest};
 
 /// Leaves room for a useful batch of 16 KiB statements.

@@ -93,7 +93,7 @@ fn encoded(msg: &Message) -> Vec<u8> {
     bytes
 }
 
-/// The last release ends with its signature and a number of at most five bytes.
+/// The last release ends with its signature, a number of at most five bytes, and no words.
 fn forge(msg: &Message) -> Option<Message> {
     let mut bytes = encoded(msg);
     let at = bytes.len().checked_sub(20).filter(|at| *at > 300)?;
@@ -101,9 +101,9 @@ fn forge(msg: &Message) -> Option<Message> {
     Message::decode(Protocol::Registry, bytes.into()).ok()
 }
 
-/// The array of the statistics of an empty index, and of no records and no releases.
+/// The array of the statistics of an empty index, and of no records, releases and words.
 fn empty() -> Message {
-    let mut bytes = vec![0x82, 6, 0x83, 0xa6];
+    let mut bytes = vec![0x82, 6, 0x84, 0xa6];
     for (field, value) in [
         ("begun", &[0][..]),
         ("named", &[0]),
@@ -116,6 +116,6 @@ fn empty() -> Message {
         bytes.extend_from_slice(field.as_bytes());
         bytes.extend_from_slice(value);
     }
-    bytes.extend_from_slice(&[0x80, 0x80]);
+    bytes.extend_from_slice(&[0x80, 0x80, 0x80]);
     Message::decode(Protocol::Registry, Bytes::from(bytes)).expect("an answer without releases")
 }

@@ -126,6 +126,7 @@ fn own_amendments_are_signed_once() {
         | CatalogEvent::HeadMoved { .. }
         | CatalogEvent::Behind { .. }
         | CatalogEvent::PutOut { .. }
+        | CatalogEvent::Refused { .. }
         | CatalogEvent::Forked { .. }
         | CatalogEvent::Judged { .. } => panic!("{event:?}"),
     };

@@ -18,7 +18,7 @@ use crate::wire::bitswap::{BitswapMessage, Block, Cid, Presence, Want, WantKind}
 use crate::wire::gossip::{Control, Prune, PubMessage, Rpc, Subscription};
 use crate::wire::kad::{KadKind, KadMessage, KadPeer, Record};
 use crate::wire::registry::{
-    Difference, Found, FoundRelease, PARTS, PublisherState, Range, RangeDigest, RegistryMessage,
+    Difference, Found, FoundRelease, FoundWord, PARTS, PublisherState, Range, RangeDigest, RegistryMessage,
 };
 
 pub(super) fn message() -> impl Strategy<Value = Message> {
@@ -147,11 +147,9 @@ fn found() -> impl Strategy<Value = Found> {
         envelope,
         dependents,
     });
-    (statistics, vec(bytes(90), 3), vec(release, 0..5)).prop_map(|(statistics, records, releases)| Found {
-        statistics,
-        records,
-        releases,
-    })
+    let word = (0..3u64, bytes(90)).prop_map(|(record, envelope)| FoundWord { record, envelope });
+    (statistics, vec(bytes(90), 3), vec(release, 0..5), vec(word, 0..5))
+        .prop_map(|(statistics, records, releases, words)| Found { statistics, records, releases, words })
 }
 
 fn registry() -> impl Strategy<Value = RegistryMessage> {
