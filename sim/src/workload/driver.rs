@@ -1,5 +1,6 @@
 //! Carries out the schedule and listens to what the nodes tell.
 
+use bytes::Bytes;
 use registry_core::PeerId;
 use registry_core::catalog::{Content, ReleaseInfo};
 use registry_core::command::{Command, DhtCommand, PubsubCommand};
@@ -8,19 +9,17 @@ use registry_core::id::OpId;
 use registry_core::search::SearchPage;
 
 use super::{Op, Simulation, Why};
+use crate::checks::panics::guard;
 use crate::engine::{NodeIx, Step};
 use crate::mix::stream;
-use crate::scenario::SECOND;
 use crate::schedule::{Entry, JUDGE_TIME, Operation, What};
 
 /// The topic every node follows.
 const TOPIC: &str = "sim";
 
-/// The timer of each virtual second; the others are places in the schedule, doubled, odd ones for the end of a fault.
-const TICK: u64 = u64::MAX;
-
 impl Simulation<'_> {
-    /// Tells the world when the entries of the schedule are due.
+    /// Tells the world when the entries of the schedule are due: timers are places in the schedule, doubled, odd ones for
+    /// the end of a fault.
     pub(super) fn lay_down(&mut self) {
         for (timer, Entry { at, what }) in (0..).step_by(2).zip(&self.schedule.entries) {
             self.world.schedule_timer(*at, timer);
@@ -28,7 +27,6 @@ impl Simulation<'_> {
                 self.world.schedule_timer(at + lasts, timer + 1);
             }
         }
-        self.world.schedule_timer(SECOND, TICK);
     }
 
     /// Lets virtual time go on by so many microseconds; false when the run is over: its end has come, or everything was
@@ -36,6 +34,15 @@ impl Simulation<'_> {
     pub fn advance(&mut self, micros: u64) -> bool {
         let asked = self.scenario.judge_at() + JUDGE_TIME;
         let until = (self.until + micros).min(self.end_at());
+        if let Err(said) = guard(|| self.run_until(until)) {
+            self.panicked(Some(said));
+            return false;
+        }
+        self.until = until;
+        until < self.end_at() && (until < asked || !self.ops.is_empty())
+    }
+
+    fn run_until(&mut self, until: u64) {
         while let Some(step) = self.world.step(until) {
             if let Step::Timer(timer) = step {
                 self.perform(timer);
@@ -43,37 +50,29 @@ impl Simulation<'_> {
             while let Some(node) = self.world.take_crashed() {
                 self.crashed(node);
             }
+            self.checkers.after(&self.world, step);
             while let Some((node, event)) = self.world.take_emitted() {
+                self.checkers.heard(&self.world, node, &event);
                 self.hear(node, event);
             }
         }
-        self.until = until;
-        until < self.end_at() && (until < asked || !self.ops.is_empty())
     }
 
     fn perform(&mut self, timer: u64) {
-        if timer == TICK {
-            self.tick();
-            return;
-        }
         let place = (timer / 2) as usize;
         if timer % 2 == 1 {
             self.world.lift(place as u32);
+            self.checkers.disturbed(&self.world);
             return;
         }
         self.applied[place] = match self.schedule.entries[place].what.clone() {
             What::Do(operation) => self.operate(operation),
-            What::Strike { fault, nodes, .. } => self.world.impose(place as u32, &fault, &nodes),
+            What::Strike { fault, nodes, .. } => {
+                let has_struck = self.world.impose(place as u32, &fault, &nodes);
+                self.checkers.disturbed(&self.world);
+                has_struck
+            }
         };
-    }
-
-    fn tick(&mut self) {
-        let now = self.world.now();
-        if (self.scenario.work_at()..self.scenario.judge_at()).contains(&now) {
-            let mut rng = stream(self.seed, "inspect", (now / SECOND) as u32, 0);
-            self.inspector.inspect(&self.world, &mut rng);
-        }
-        self.world.schedule_timer(now + SECOND, TICK);
     }
 
     /// Asks a node for something; false when it cannot be asked.
@@ -141,9 +140,10 @@ impl Simulation<'_> {
     fn look_up(&mut self, node: NodeIx, number: u32) -> bool {
         let mut key = vec![0; 32];
         stream(self.seed, "key", number, 0).fill(&mut key);
-        let truth = self.oracle.closest(&self.world, node, &key);
+        let key = Bytes::from(key);
+        let truth = self.oracle.closest(&self.world, node, &key, self.scenario.config.kad.k);
         let at = self.world.now();
-        self.start(node, Command::Dht(DhtCommand::Closest(key.into())), Op::Lookup { truth, at })
+        self.start(node, Command::Dht(DhtCommand::Closest(key.clone())), Op::Lookup { key, truth, at })
     }
 
     /// Starts an operation; false when the node refuses it.
@@ -160,6 +160,9 @@ impl Simulation<'_> {
     fn crashed(&mut self, node: NodeIx) {
         self.subscribed[node as usize] = None;
         self.messages.forget(node);
+        if self.world.host(node).disk().is_empty() {
+            self.announced.forget(node);
+        }
         let interrupted: Vec<_> =
             self.ops.range((node, OpId(0))..=(node, OpId(u64::MAX))).map(|(key, _)| *key).collect();
         for key in interrupted {
@@ -221,11 +224,9 @@ impl Simulation<'_> {
                 }
             }
             Event::Dht { op, result: DhtResult::Closest { peers, hops } } => {
-                if let Some(Op::Lookup { truth, at }) = self.end(node, op) {
+                if let Some(Op::Lookup { key, truth, at }) = self.end(node, op) {
                     let found: Vec<PeerId> = peers.into_iter().map(|(peer, _)| peer).collect();
-                    self.lookups.record(&self.world, &truth, found.into_iter());
-                    self.lookups.hops.push(hops.into());
-                    self.lookups.times.push(now - at);
+                    self.lookups.found(&self.world, &key, &truth, &found, now - at, hops.into());
                 }
             }
             Event::PubsubPublished { op, .. } => {
@@ -285,7 +286,7 @@ impl Simulation<'_> {
             Some(op @ (Op::Resolve { .. } | Op::Fetch { .. } | Op::Search { .. })) => {
                 self.found.judge(false, || format!("node {node}: {op:?} ends in {error}"));
             }
-            Some(Op::Lookup { truth, .. }) => self.lookups.record(&self.world, &truth, std::iter::empty()),
+            Some(Op::Lookup { truth, .. }) => self.lookups.failed(&self.world, &truth),
             None => {}
         }
     }
