@@ -6,7 +6,7 @@ use registry_core::PeerId;
 use registry_core::action::SignatureCheck;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::mix::{LookupTable, stream};
+use crate::mix::{Keyed, LookupTable, stream};
 
 /// The protobuf frame of an ed25519 public key.
 const KEY_PREFIX: [u8; 4] = [0x08, 0x01, 0x12, 0x20];
@@ -51,6 +51,11 @@ pub struct Verifier {
 }
 
 impl Verifier {
+    /// One that has verified nothing yet.
+    pub fn new(hasher_key: u64) -> Self {
+        Self { known: LookupTable::with_hasher(Keyed(hasher_key)) }
+    }
+
     /// Do all signatures hold?
     pub fn all_hold(&mut self, checks: &[SignatureCheck]) -> bool {
         checks.iter().all(|check| self.holds(check))

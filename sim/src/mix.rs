@@ -1,6 +1,6 @@
 //! Stateless randomness: every draw is a function of what it is for, so that no draw shifts another.
 
-use core::hash::Hasher;
+use core::hash::{BuildHasher, Hasher};
 
 use registry_core::{Rng, Seed};
 use xxhash_rust::xxh3::xxh3_64;
@@ -94,8 +94,8 @@ fn root(seed: u64) -> Seed {
     Seed(bytes)
 }
 
-/// A fixed-seed hasher for the engine's look-up tables.
-#[derive(Clone, Copy, Default)]
+/// The hasher of the engine's look-up tables.
+#[derive(Clone, Copy)]
 pub struct FastHasher(u64);
 
 impl Hasher for FastHasher {
@@ -128,5 +128,17 @@ impl Hasher for FastHasher {
     }
 }
 
-/// A look-up table with the fixed-seed hasher. Whoever iterates it sorts what comes.
-pub type LookupTable<K, V> = std::collections::HashMap<K, V, core::hash::BuildHasherDefault<FastHasher>>;
+/// Makes hashers with this key.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keyed(pub u64);
+
+impl BuildHasher for Keyed {
+    type Hasher = FastHasher;
+
+    fn build_hasher(&self) -> FastHasher {
+        FastHasher(self.0)
+    }
+}
+
+/// A look-up table whose hasher is keyed by the run. Whoever iterates it sorts what comes.
+pub type LookupTable<K, V> = std::collections::HashMap<K, V, Keyed>;

@@ -1,7 +1,6 @@
-//! The event queue: keys beside a slab of what happens. Only the keys of the next events lie in a binary heap, so that it
-//! stays in the processor's cache; later ones wait unsorted, by window of time.
+//! The event queue, in two ways that must not differ in anything but speed.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
 
 /// Microseconds of one window: some tens of events of a thousand nodes.
@@ -37,8 +36,49 @@ pub struct Key {
 }
 
 /// Events in the order of their keys.
+pub trait Queue<T> {
+    /// Adds an event.
+    fn push(&mut self, key: Key, event: T);
+
+    /// When the next event happens.
+    fn next_at(&self) -> Option<u64>;
+
+    /// Takes the next event.
+    fn pop(&mut self) -> Option<(Key, T)>;
+}
+
+/// Which of the queues a run uses: the order of events is the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+pub enum QueueKind {
+    /// The events of the next moments in a heap, the others by windows of time.
+    #[default]
+    Windows,
+    /// All events in one heap.
+    Heap,
+}
+
+impl QueueKind {
+    /// An empty queue.
+    pub fn build<T: 'static>(self) -> Box<dyn Queue<T>> {
+        match self {
+            Self::Windows => Box::new(Windows::default()),
+            Self::Heap => Box::new(Heap::default()),
+        }
+    }
+
+    /// As the command line calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Windows => "windows",
+            Self::Heap => "heap",
+        }
+    }
+}
+
+/// Keys beside a slab of events. Only the keys of the next events lie in a binary heap, so that it stays in the processor's
+/// cache; later ones wait unsorted, by window of time.
 #[derive(Debug)]
-pub struct Queue<T> {
+struct Windows<T> {
     /// Events up to the end of `window`; not empty unless the queue is.
     heap: BinaryHeap<Reverse<(Key, u32)>>,
     window: u64,
@@ -47,15 +87,14 @@ pub struct Queue<T> {
     free: Vec<u32>,
 }
 
-impl<T> Default for Queue<T> {
+impl<T> Default for Windows<T> {
     fn default() -> Self {
         Self { heap: BinaryHeap::new(), window: 0, later: BTreeMap::new(), slab: Vec::new(), free: Vec::new() }
     }
 }
 
-impl<T> Queue<T> {
-    /// Adds an event.
-    pub fn push(&mut self, key: Key, event: T) {
+impl<T> Queue<T> for Windows<T> {
+    fn push(&mut self, key: Key, event: T) {
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slab[slot as usize] = Some(event);
@@ -77,13 +116,11 @@ impl<T> Queue<T> {
         }
     }
 
-    /// When the next event happens.
-    pub fn next_at(&self) -> Option<u64> {
+    fn next_at(&self) -> Option<u64> {
         self.heap.peek().map(|Reverse((key, _))| key.at)
     }
 
-    /// Takes the next event.
-    pub fn pop(&mut self) -> Option<(Key, T)> {
+    fn pop(&mut self) -> Option<(Key, T)> {
         let Reverse((key, slot)) = self.heap.pop()?;
         if self.heap.is_empty()
             && let Some((window, keys)) = self.later.pop_first()
@@ -95,15 +132,52 @@ impl<T> Queue<T> {
         let event = self.slab[slot as usize].take().expect("a queued key owns its slot");
         Some((key, event))
     }
+}
 
-    /// Pending events.
-    pub fn len(&self) -> usize {
-        self.slab.len() - self.free.len()
+/// Whole events in a binary heap: what the other queue is compared with.
+#[derive(Debug)]
+struct Heap<T>(BinaryHeap<Reverse<Queued<T>>>);
+
+#[derive(Debug)]
+struct Queued<T>(Key, T);
+
+impl<T> PartialEq for Queued<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<T> Eq for Queued<T> {}
+
+impl<T> PartialOrd for Queued<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Queued<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+impl<T> Default for Heap<T> {
+    fn default() -> Self {
+        Self(BinaryHeap::new())
+    }
+}
+
+impl<T> Queue<T> for Heap<T> {
+    fn push(&mut self, key: Key, event: T) {
+        self.0.push(Reverse(Queued(key, event)));
     }
 
-    /// Nothing is pending.
-    pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+    fn next_at(&self) -> Option<u64> {
+        self.0.peek().map(|Reverse(Queued(key, _))| key.at)
+    }
+
+    fn pop(&mut self) -> Option<(Key, T)> {
+        self.0.pop().map(|Reverse(Queued(key, event))| (key, event))
     }
 }
 
@@ -125,15 +199,16 @@ mod tests {
             key(9 * WINDOW + 1, Class::Wake, 0, 0, 0),
             key(9 * WINDOW + 2, Class::Network, 0, 0, 0),
         ];
-        for rotation in 0..sorted.len() {
-            let mut queue = Queue::default();
+        let kinds = [QueueKind::Windows, QueueKind::Heap];
+        for (rotation, kind) in (0..sorted.len()).flat_map(|rotation| kinds.map(|kind| (rotation, kind))) {
+            let mut queue = kind.build();
             for at in 0..sorted.len() {
                 let key = sorted[(at + rotation) % sorted.len()];
                 queue.push(key, key.seq);
             }
             let popped: Vec<Key> = std::iter::from_fn(|| queue.pop()).map(|(key, _)| key).collect();
             assert_eq!(popped, sorted);
-            assert!(queue.is_empty());
+            assert_eq!(queue.next_at(), None);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::engine::Traffic;
 use crate::fault::Fired;
 
 /// In one word.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
     /// Every check was evaluated and held.
@@ -18,6 +18,14 @@ pub enum Verdict {
     Violation,
     /// Nothing was violated, but some check was never evaluated.
     Inconclusive,
+    /// The network had what it needed, and did not recover in time.
+    Liveness,
+    /// The last copy of something was gone: nobody could recover.
+    Unrecoverable,
+    /// Two runs that must be equal were not.
+    Nondeterministic,
+    /// A stored run no longer applies.
+    Stale,
 }
 
 impl Verdict {
@@ -35,9 +43,12 @@ impl Verdict {
     /// The exit code of a run.
     pub const fn exit_code(self) -> u8 {
         match self {
-            Self::Pass => 0,
+            Self::Pass | Self::Unrecoverable => 0,
             Self::Violation => 1,
             Self::Inconclusive => 2,
+            Self::Liveness => 3,
+            Self::Nondeterministic => 4,
+            Self::Stale => 5,
         }
     }
 }
@@ -129,10 +140,23 @@ pub struct Report {
     pub traffic: Traffic,
 }
 
+impl Report {
+    /// The first property that did not hold, or else the first that was never put to the test.
+    pub fn signature(&self) -> Option<&str> {
+        let violated = self.checks.iter().find(|check| check.violations > 0);
+        violated.or_else(|| self.checks.iter().find(|check| check.evaluated == 0)).map(|check| check.name)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format!("{self:?}").to_uppercase())
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = format!("{:?}", self.verdict).to_uppercase();
-        writeln!(f, "{verdict}  digest {}", self.digest)?;
+        writeln!(f, "{}  digest {}", self.verdict, self.digest)?;
         write!(f, "{} nodes, {:.0} virtual seconds, {} events", self.nodes, self.virtual_seconds, self.events)?;
         if let (Some(cpu), Some(rss)) = (self.cpu_seconds, self.peak_rss_bytes) {
             write!(f, ", {cpu:.1} s of CPU, {} MiB at most", rss >> 20)?;
@@ -147,8 +171,11 @@ impl fmt::Display for Report {
         for (effect, times) in self.faults.iter() {
             writeln!(f, "  {:<26}{times:>10}", effect.name())?;
         }
-        writeln!(f, "checks: evaluated, violations")?;
-        self.checks.iter().try_for_each(|check| write!(f, "{check}"))?;
+        writeln!(f, "checks{:>32}  violations", "evaluated")?;
+        for check in &self.checks {
+            writeln!(f, "  {:<26}{:>10}  {:>10}", check.name, check.evaluated, check.violations)?;
+            check.examples.iter().try_for_each(|example| writeln!(f, "      {example}"))?;
+        }
         writeln!(f, "times{:>33}      median         p95      target at 50 ms", "samples")?;
         for slo in &self.slos {
             let ms = |us: Option<u64>| us.map_or("-".into(), |us| format!("{:.1} ms", us as f64 / 1e3));
@@ -200,11 +227,11 @@ mod tests {
 
     #[test]
     fn a_check_that_was_never_evaluated_makes_a_run_inconclusive() {
-        let mut held = Check::new("held", "");
+        let mut held = Check::new("held");
         held.judge(true, String::new);
-        let mut broken = Check::new("broken", "");
+        let mut broken = Check::new("broken");
         broken.judge(false, || "why".into());
-        let never = Check::new("never", "");
+        let never = Check::new("never");
         assert_eq!(Verdict::of(&[held.clone()]), Verdict::Pass);
         assert_eq!(Verdict::of(&[held.clone(), never.clone()]), Verdict::Inconclusive);
         assert_eq!(Verdict::of(&[held, never, broken]), Verdict::Violation);

@@ -6,7 +6,7 @@ use registry_core::event::{DhtResult, Event, Stage};
 use registry_core::search::{Part, SearchPage};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::engine::short_id;
+use crate::engine::{World, short_id};
 use crate::mix::mix;
 use crate::queue::Key;
 
@@ -15,11 +15,24 @@ use crate::queue::Key;
 pub struct Trace {
     state: u64,
     scratch: Vec<u8>,
+    recorded: Option<Vec<Recorded>>,
+}
+
+/// One event, and the digest of all before it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Recorded {
+    /// Which one.
+    pub key: Key,
+    /// The digest before it.
+    pub before: u64,
 }
 
 impl Trace {
     /// An event happens.
     pub fn event(&mut self, key: &Key) {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.push(Recorded { key: *key, before: self.state });
+        }
         self.word(key.at);
         self.word((key.class as u64) << 32 | u64::from(key.to));
         self.word(u64::from(key.from) << 40 ^ key.seq);
@@ -34,6 +47,16 @@ impl Trace {
         }
     }
 
+    /// Keeps every event from now on, or none.
+    pub fn record(&mut self, on: bool) {
+        self.recorded = on.then(Vec::new);
+    }
+
+    /// What was kept since the last call.
+    pub fn take_recorded(&mut self) -> Vec<Recorded> {
+        self.recorded.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// The digest so far.
     pub fn digest(&self) -> u64 {
         self.state
@@ -41,6 +64,43 @@ impl Trace {
 
     fn word(&mut self, word: u64) {
         self.state = mix(self.state.rotate_left(5) ^ word.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    }
+}
+
+/// The digests of a run at the end of each virtual second, and the events of one of them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Seconds {
+    /// The digest at the end of each second, the first second's first.
+    pub digests: Vec<u64>,
+    /// Of this second the events are kept.
+    pub recorded: Option<u64>,
+    /// The events of that second.
+    pub events: Vec<Recorded>,
+}
+
+impl Seconds {
+    /// The events of this second will be kept.
+    pub fn record(&mut self, second: u64) {
+        self.recorded = Some(second);
+    }
+
+    /// A second is over.
+    pub(crate) fn end(&mut self, world: &mut World) {
+        if self.recorded == Some(self.digests.len() as u64) {
+            self.events = world.take_recorded();
+        }
+        self.digests.push(world.digest());
+        world.record(self.recorded == Some(self.digests.len() as u64));
+    }
+
+    /// As a file has it.
+    pub fn text(&self) -> String {
+        let seconds = (0..).zip(&self.digests).map(|(second, digest)| format!("second {second} {digest:016x}\n"));
+        let events = self.events.iter().map(|Recorded { key, before }| {
+            let Key { at, class, to, from, seq } = key;
+            format!("event {at} {class:?} to {to} from {from} seq {seq} after {before:016x}\n")
+        });
+        seconds.chain(events).collect()
     }
 }
 

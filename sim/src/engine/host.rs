@@ -9,11 +9,11 @@ use registry_core::input::{GossipVersion, Identity, ProtocolSet};
 use registry_core::{Digest, LocalPeer, Node, PeerId, Role};
 use serde::{Deserialize, Serialize};
 
-use super::NodeIx;
 use super::conditions::Clock;
+use super::{NodeIx, Options};
 use crate::crypto::KeyPair;
 use crate::disk::Disk;
-use crate::mix::LookupTable;
+use crate::mix::{Keyed, LookupTable};
 use crate::net::{Link, ephemeral_addr, listen_addr};
 use crate::scenario::Scenario;
 
@@ -65,7 +65,7 @@ pub struct Host {
 }
 
 impl Host {
-    pub(super) fn new(scenario: &Scenario, seed: u64, ix: NodeIx, publishes: bool) -> Self {
+    pub(super) fn new(scenario: &Scenario, seed: u64, options: &Options, ix: NodeIx, publishes: bool) -> Self {
         let node_key = KeyPair::derive(seed, "node-key", ix);
         let publisher_key = publishes.then(|| KeyPair::derive(seed, "publisher-key", ix));
         let local = LocalPeer {
@@ -83,7 +83,7 @@ impl Host {
             addr: listen_addr(ix),
             ephemeral: ephemeral_addr(ix),
             disk: Disk::default(),
-            links: LookupTable::default(),
+            links: LookupTable::with_hasher(Keyed(options.hasher_key)),
             pending: BTreeMap::new(),
             tokens: BTreeMap::new(),
             next_token: 0,
@@ -142,16 +142,6 @@ impl Host {
     /// Connected peers, in ascending order.
     pub fn peers(&self) -> Vec<NodeIx> {
         self.links().into_iter().map(|(peer, _)| peer).collect()
-    }
-
-    /// It knows of an open connection to that node.
-    pub fn is_connected(&self, peer: NodeIx) -> bool {
-        self.links.get(&peer).is_some_and(|link| link.up)
-    }
-
-    /// Connections, counted.
-    pub fn connections(&self) -> usize {
-        self.links.len()
     }
 
     /// Connections, by the peer's number.

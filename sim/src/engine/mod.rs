@@ -17,16 +17,16 @@ use registry_core::event::Event;
 use registry_core::id::{OpId, RequestId, Token};
 use registry_core::input::{Input, RequestError};
 use registry_core::search::Segment;
-use registry_core::{Config, Digest, Instant, Message, Node, PeerId, Protocol, Role, Start, UnixTime, WireError};
+use registry_core::{Config, Digest, Instant, Message, Node, PeerId, Protocol, Start, UnixTime, WireError};
 
 use crate::checks::Check;
 use crate::crypto::Verifier;
 use crate::fault::{Effect, Fired};
-use crate::mix::{Domain, LookupTable, draw, node_seed, scale};
+use crate::mix::{Domain, Keyed, LookupTable, draw, node_seed, scale};
 use crate::net::{Net, listen_addr};
-use crate::queue::{Class, Key, Queue};
+use crate::queue::{Class, Key, Queue, QueueKind};
 use crate::scenario::Scenario;
-use crate::trace::Trace;
+use crate::trace::{Recorded, Trace};
 
 pub use act::Traffic;
 use conditions::{Conditions, Due, Pace};
@@ -132,6 +132,10 @@ pub struct Options {
     pub wire: bool,
     /// Calls `handle_timeout` when nothing is due.
     pub spurious: bool,
+    /// What events wait in.
+    pub queue: QueueKind,
+    /// What the engine's hash tables are keyed with.
+    pub hasher_key: u64,
 }
 
 /// What a node does instead of one of its actions.
@@ -146,8 +150,6 @@ pub struct Planted {
     pub deaf: Option<NodeIx>,
     /// This node's frames are longer than any protocol allows.
     pub bloated: Option<NodeIx>,
-    /// What nodes run with instead of the scenario's configuration, which the checkers go by.
-    pub config: Option<Arc<Config>>,
 }
 
 /// The checksum of each part of a merge, and which of its documents are left out.
@@ -161,9 +163,8 @@ pub struct World {
     light_config: Arc<Config>,
     net: Net,
     now: u64,
-    last: Key,
     seq: u64,
-    queue: Queue<Payload>,
+    queue: Box<dyn Queue<Payload>>,
     /// Told to nodes before the step ends: the consequences of a broken connection.
     at_once: VecDeque<(NodeIx, Input)>,
     hosts: Vec<Host>,
@@ -191,26 +192,28 @@ pub struct World {
 impl World {
     /// All nodes of a scenario, none of them started; those in `publishers` can publish.
     pub fn new(scenario: &Scenario, seed: u64, options: &Options, publishers: &[NodeIx]) -> Self {
-        let hosts: Vec<Host> =
-            (0..scenario.net.nodes).map(|ix| Host::new(scenario, seed, ix, publishers.contains(&ix))).collect();
+        let hosts: Vec<Host> = (0..scenario.net.nodes)
+            .map(|ix| Host::new(scenario, seed, options, ix, publishers.contains(&ix)))
+            .collect();
+        let mut by_peer = LookupTable::with_hasher(Keyed(options.hasher_key));
+        by_peer.extend((0..).zip(&hosts).map(|(ix, host)| (short_id(&host.local.id), ix)));
         Self {
             seed,
             options: *options,
-            config: Arc::clone(&scenario.config),
-            light_config: Arc::new(Config { network: scenario.config.network.clone(), ..Config::of(Role::Light) }),
+            config: Arc::new(scenario.configuration()),
+            light_config: Arc::new(scenario.light_configuration()),
             net: Net::new(seed, scenario.net.rtt),
             now: 0,
-            last: Key { at: 0, class: Class::Scenario, to: 0, from: ENGINE, seq: 0 },
             seq: 0,
-            queue: Queue::default(),
+            queue: options.queue.build(),
             at_once: VecDeque::new(),
-            by_peer: (0..).zip(&hosts).map(|(ix, host)| (short_id(&host.local.id), ix)).collect(),
+            by_peer,
             peer_ids: hosts.iter().map(|host| host.local.id).collect(),
             hosts,
             waiting: VecDeque::new(),
             next_conn: 0,
             conditions: Conditions::new(seed, scenario.net.transport),
-            verifier: Verifier::default(),
+            verifier: Verifier::new(options.hasher_key),
             merged: BTreeMap::new(),
             trace: Trace::default(),
             scratch: Vec::new(),
@@ -221,8 +224,8 @@ impl World {
             events: 0,
             traffic: Traffic::default(),
             fired: Fired::default(),
-            spin: Check::new("N2-spin", "after a timeout a node asks for a later one"),
-            frames: Check::new("N1-frame", "no frame is longer than its protocol allows"),
+            spin: Check::new("no-spinning"),
+            frames: Check::new("frames-within-limits"),
         }
     }
 
@@ -231,14 +234,19 @@ impl World {
         self.now
     }
 
-    /// The event that happened last.
-    pub fn last(&self) -> &Key {
-        &self.last
-    }
-
     /// Events so far.
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// From now on keeps every event, or no longer.
+    pub fn record(&mut self, on: bool) {
+        self.trace.record(on);
+    }
+
+    /// The events kept since the last call.
+    pub fn take_recorded(&mut self) -> Vec<Recorded> {
+        self.trace.take_recorded()
     }
 
     /// The digest so far.
@@ -367,18 +375,13 @@ impl World {
         Some(step)
     }
 
-    fn begin(&mut self, key: Key) {
-        self.now = key.at;
-        self.last = key;
-        self.events += 1;
-        self.trace.event(&key);
-    }
-
     fn happen(&mut self, key: Key, payload: Payload) -> Step {
         if matches!(payload, Payload::Wake) && !self.wake_is_due(key) {
             return Step::Nothing;
         }
-        self.begin(key);
+        self.now = key.at;
+        self.events += 1;
+        self.trace.event(&key);
         let (to, from) = (key.to, key.from);
         match payload {
             Payload::Timer(timer) => return Step::Timer(timer),
@@ -418,8 +421,7 @@ impl World {
             self.fired.add(Effect::Restart, 1);
         }
         let seed = node_seed(self.seed, ix, host.life);
-        let usual = self.planted.config.as_ref().unwrap_or(&self.config);
-        let config = if host.role == self.config.role { usual } else { &self.light_config };
+        let config = if host.role == self.config.role { &self.config } else { &self.light_config };
         host.node = Some(Box::new(Node::new(Arc::clone(config), host.local.clone(), seed, start)));
         host.server = config.kad.server;
         let batches = host.disk.recovery();
@@ -590,8 +592,10 @@ impl World {
         if host.life != waiting.life || host.pending.remove(&waiting.id).is_none() {
             return Step::Nothing;
         }
-        let (seq, node) = (waiting.id.0, waiting.node);
-        self.begin(Key { at: waiting.at, class: Class::Local, to: node, from: node, seq });
+        self.now = waiting.at;
+        self.events += 1;
+        let seq = waiting.id.0;
+        self.trace.event(&Key { at: waiting.at, class: Class::Local, to: waiting.node, from: waiting.node, seq });
         self.input(waiting.node, Input::RequestFailed { id: waiting.id, why: RequestError::Timeout });
         self.settle();
         Step::Node(waiting.node)

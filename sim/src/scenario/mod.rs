@@ -1,18 +1,26 @@
 //! What a run consists of: the network, its work, what strikes it, and how it is judged.
 
+mod file;
 pub mod human;
+mod knobs;
 
 use std::sync::Arc;
 
-use registry_core::{Config, Role};
+use registry_core::{Config, Rng, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Down, NodeIx};
 use crate::fault::Fault;
 use crate::net::Transport;
 
+pub use file::{LIBRARY, from_toml};
+pub use knobs::Knobs;
+
 /// Microseconds in a second.
 pub const SECOND: u64 = 1_000_000;
+
+/// Nodes of the largest network.
+const MAX_NODES: u32 = 1_000_000;
 
 /// A kind of run. With a seed it makes a [`Schedule`](crate::Schedule).
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -31,9 +39,14 @@ pub struct Scenario {
     /// Faults whose times and nodes are drawn.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub random: Vec<Random>,
+    /// Nodes that come and go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub churn: Option<Churn>,
     /// The end.
     pub judge: Judge,
-    /// Every node's configuration.
+    /// Settings of the core.
+    pub knobs: Knobs,
+    /// What the knobs are set in: every node's configuration.
     #[serde(skip)]
     pub config: Arc<Config>,
 }
@@ -146,6 +159,29 @@ pub enum Who {
     Nodes(Vec<NodeIx>),
 }
 
+/// See [`Scenario::churn`].
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Churn {
+    /// Share of the nodes that come and go, from 0 to 1.
+    pub share: f64,
+    /// How long they stay.
+    pub session: Weibull,
+    /// How long they are away.
+    pub away: Weibull,
+}
+
+/// A distribution of durations.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weibull {
+    /// Its shape: below 1 most are short and some are very long.
+    pub k: f64,
+    /// What 63 % do not exceed.
+    #[serde(with = "human")]
+    pub scale: u64,
+}
+
 /// See [`Scenario::judge`].
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -178,6 +214,22 @@ impl Default for Work {
     }
 }
 
+impl Default for Churn {
+    /// Sessions as measured in the IPFS network of 2022.
+    fn default() -> Self {
+        let away = Weibull { k: 1.0, scale: 600 * SECOND };
+        Self { share: 1.0, session: Weibull { k: 0.61, scale: 13_176 * SECOND }, away }
+    }
+}
+
+impl Weibull {
+    /// One duration, in microseconds.
+    pub fn draw(&self, rng: &mut Rng) -> u64 {
+        let uniform = (rng.below(1 << 53) as f64 + 0.5) / (1_u64 << 53) as f64;
+        (self.scale as f64 * libm::pow(-libm::log(uniform), 1.0 / self.k)) as u64
+    }
+}
+
 impl Default for Judge {
     fn default() -> Self {
         Self { calm: 60 * SECOND, lookups: 200, probes: 20 }
@@ -185,19 +237,15 @@ impl Default for Judge {
 }
 
 impl Scenario {
-    /// The standard run: 10 virtual minutes, 200 publishes, 1,000 searches, 1,000 gets, 1 % of the messages lost, some
-    /// resets, and one node in twenty restarted.
-    pub fn standard(nodes: u32) -> Self {
-        let reset = Random { often: Often::Rate(20), fault: Fault::Reset, who: Who::Count(1), lasts: None };
-        let mut scenario = Self { random: vec![reset], ..Self::default() };
+    /// The library's standard run of so many nodes.
+    pub fn standard(nodes: NodeIx) -> Self {
+        let mut scenario = Self::load("standard").expect("a test reads the whole library");
         scenario.net.nodes = nodes;
-        scenario.set_loss(10_000);
-        scenario.set_crashes(5);
         scenario
     }
 
     /// A small run for tests: some seconds of CPU in a debug build.
-    pub fn small(nodes: u32) -> Self {
+    pub fn small(nodes: NodeIx) -> Self {
         let mut scenario = Self::standard(nodes);
         scenario.net = Network { nodes, join: 10 * SECOND, settle: 10 * SECOND, ..Network::default() };
         scenario.work = Work { lasts: 120 * SECOND, publishes: 8, searches: 10, gets: 10, messages: 8 };
@@ -232,6 +280,53 @@ impl Scenario {
             let (often, fault) = (Often::Times(times), Fault::Crash { down, disk_lost: false });
             self.random.push(Random { often, fault, who: Who::Count(1), lasts });
         }
+    }
+
+    /// What a node is configured to.
+    pub fn configuration(&self) -> Config {
+        let mut config = Config::clone(&self.config);
+        self.knobs.apply(&mut config);
+        config
+    }
+
+    /// What a light node is configured to.
+    pub fn light_configuration(&self) -> Config {
+        let mut config = Config { network: self.config.network.clone(), ..Config::of(Role::Light) };
+        self.knobs.apply(&mut config);
+        config
+    }
+
+    /// Can this be run?
+    ///
+    /// # Errors
+    /// What cannot be.
+    pub fn validate(&self) -> Result<(), String> {
+        let Network { nodes, light, .. } = self.net;
+        if !(2..=MAX_NODES).contains(&nodes) || light >= nodes {
+            return Err(format!("there may be 2 to {MAX_NODES} nodes, one of them not light"));
+        }
+        if self.work.lasts < 60 * SECOND || self.judge.calm >= self.work.lasts {
+            return Err("the work must last a minute at least, and longer than its calm".into());
+        }
+        let groups = self.phases.iter().map(|phase| &phase.who).chain(self.random.iter().map(|random| &random.who));
+        for who in groups {
+            match who {
+                Who::Share(share) if !(0.0..=1.0).contains(share) => return Err("a share is from 0 to 1".into()),
+                Who::Nodes(named) if named.iter().any(|node| *node >= nodes) => {
+                    return Err(format!("there are only {nodes} nodes, counted from 0"));
+                }
+                _ => {}
+            }
+        }
+        if self.random.iter().any(|random| random.lasts.is_some_and(|lasts| lasts.least > lasts.most)) {
+            return Err("the least duration is not more than the most".into());
+        }
+        if let Some(Churn { share, session, away }) = self.churn
+            && !((0.0..=1.0).contains(&share) && session.k > 0.0 && away.k > 0.0 && session.scale > 0)
+        {
+            return Err("churn has a share from 0 to 1, shapes above 0 and a session above 0".into());
+        }
+        Ok(())
     }
 
     /// A node's role.

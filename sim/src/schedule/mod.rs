@@ -1,5 +1,6 @@
 //! What happens to whom and when, laid down before a run begins: it can be cut, stored and replayed.
 
+mod bug;
 mod plan;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use crate::engine::NodeIx;
 use crate::fault::Fault;
 use crate::scenario::human;
 
+pub use bug::{Bug, Unreadable};
 pub use plan::{JUDGE_TIME, plan};
 
 /// Entries in the order of their times.

@@ -4,7 +4,7 @@
 use registry_core::Rng;
 
 use super::{Entry, Operation, Schedule, What};
-use crate::engine::NodeIx;
+use crate::engine::{Down, NodeIx};
 use crate::fault::Fault;
 use crate::mix::stream;
 use crate::scenario::{Often, SECOND, Scenario, Who};
@@ -27,6 +27,7 @@ pub fn plan(scenario: &Scenario, seed: u64) -> Schedule {
     let mut planner =
         Planner { scenario, seed, entries: Vec::new(), away: vec![Vec::new(); scenario.net.nodes as usize] };
     planner.joins();
+    planner.churn();
     planner.phases();
     planner.random();
     let published = planner.publishes();
@@ -65,6 +66,33 @@ impl Planner<'_> {
             let at = u64::from(node) * self.scenario.net.join / u64::from(nodes);
             self.away[node as usize].push((0, at + FRESH));
             self.operation(at, Operation::Join { node });
+        }
+    }
+
+    /// Who comes and goes does so from the beginning of the work to the calm.
+    fn churn(&mut self) {
+        let Some(churn) = self.scenario.churn else { return };
+        let nodes = self.scenario.net.nodes;
+        let count = (f64::from(nodes) * churn.share).ceil() as usize;
+        let (_, calm) = self.scenario.faults_at();
+        for node in self.stream("churn").sample((0..nodes).collect(), count) {
+            let mut rng = stream(self.seed, "plan/sessions", node, 0);
+            let mut at = self.scenario.work_at();
+            loop {
+                at = at.saturating_add(churn.session.draw(&mut rng));
+                let until = calm.min(at.saturating_add(churn.away.draw(&mut rng)));
+                if at >= until {
+                    break;
+                }
+                self.strike(
+                    &mut rng,
+                    at,
+                    until,
+                    &Fault::Crash { down: Down::Refusing, disk_lost: false },
+                    &Who::Nodes(vec![node]),
+                );
+                at = until;
+            }
         }
     }
 

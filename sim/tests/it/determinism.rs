@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use registry_core::{Config, Duration};
+use sim::queue::QueueKind;
+use sim::scenario::SECOND;
 use sim::{Options, Report, Scenario, Simulation, plan, run};
 
 fn digest(scenario: &Scenario, seed: u64) -> String {
@@ -41,4 +43,27 @@ fn encoding_every_message_changes_nothing() {
 #[test]
 fn timeouts_at_odd_moments_change_nothing() {
     assert_eq!(digest_with(Options::default()), digest_with(Options { spurious: true, ..Options::default() }));
+}
+
+#[test]
+fn another_queue_changes_nothing() {
+    assert_eq!(digest_with(Options::default()), digest_with(Options { queue: QueueKind::Heap, ..Options::default() }));
+}
+
+#[test]
+fn another_hasher_key_changes_nothing() {
+    assert_eq!(digest_with(Options::default()), digest_with(Options { hasher_key: 99, ..Options::default() }));
+}
+
+#[test]
+fn the_digest_of_each_second_is_kept_and_the_last_is_that_of_the_report() {
+    let scenario = Scenario::small(8);
+    let mut simulation = Simulation::new(&scenario, 1, plan(&scenario, 1), &Options::default());
+    simulation.record(3);
+    while simulation.advance(SECOND) {}
+    let seconds = simulation.seconds().clone();
+    assert_eq!(seconds.digests.len() as u64, simulation.world().now() / SECOND);
+    let (first, last) = (3 * SECOND, 4 * SECOND);
+    assert!(!seconds.events.is_empty() && seconds.events.iter().all(|event| (first..=last).contains(&event.key.at)));
+    assert_eq!(seconds.events[0].before, seconds.digests[2]);
 }

@@ -15,5 +15,5 @@ fn honest_packages_stay_findable_in_a_flood() {
 #[test]
 fn a_budget_with_room_for_the_flood_is_found_out() {
     let report = run(&FloodScenario { budget: 400, ..FLOOD }, String::new());
-    assert!(report.checks.iter().any(|check| check.id == "flood-arrives" && check.violations > 0), "{report}");
+    assert!(report.checks.iter().any(|check| check.name == "flood-arrives" && check.violations > 0), "{report}");
 }

@@ -10,4 +10,5 @@ mod golden;
 mod light;
 mod planted;
 mod quota;
+mod replay;
 mod smoke;

@@ -54,7 +54,7 @@ pub(crate) struct Node {
 impl Simulated {
     pub(crate) fn new() -> Self {
         let scenario = Scenario { config: Arc::new(config()), ..Scenario::standard(NODES) };
-        let options = Options { wire: true, spurious: true };
+        let options = Options { wire: true, spurious: true, ..Options::default() };
         let publishers: Vec<_> = (0..NODES).collect();
         Self(Rc::new(RefCell::new(State {
             world: sim::World::new(&scenario, 1, &options, &publishers),
