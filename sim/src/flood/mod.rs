@@ -1,9 +1,15 @@
 //! Honest publishers in a flood of fresh ones that imitate them, far beyond what a node keeps: are their packages found?
+//!
+//! Attackers hold the logs of the fresh publishers, so that others meet them by reconciliation, and announce each of them
+//! by gossip.
 
 mod attack;
+mod gossip;
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,7 +23,7 @@ use serde::Serialize;
 
 use crate::checks::Check;
 use crate::corpus::{Described, invent};
-use crate::engine::{NodeIx, Options, Step, World};
+use crate::engine::{NodeIx, Options, Planted, ReplaceAction, Step, World};
 use crate::mix::stream;
 use crate::report::{Verdict, cpu_seconds, peak_rss_bytes};
 use crate::scenario::{SECOND, Scenario};
@@ -79,6 +85,8 @@ pub struct FloodReport {
     pub flood: usize,
     /// Publishers of the flood.
     pub newcomers: usize,
+    /// Of these, so many were announced by gossip.
+    pub announced: usize,
     /// Bytes of statements and heads that a node may keep, besides the own and followed ones.
     pub budget_bytes: usize,
     /// The most that an honest node held at any look.
@@ -109,9 +117,14 @@ pub struct FloodReport {
 
 /// Runs a scenario to its end. `command` is what repeats it.
 pub fn run(scenario: &FloodScenario, command: String) -> FloodReport {
+    run_planted(scenario, command, Box::new(|_, action| vec![action]))
+}
+
+/// The same, with a fault planted on purpose.
+pub fn run_planted(scenario: &FloodScenario, command: String, fault: Box<ReplaceAction>) -> FloodReport {
     let honest = invent(scenario.seed, scenario.honest);
     let flood = attack::newcomers(scenario.seed, &honest, scenario.honest * scenario.flood);
-    let mut driver = Driver::new(scenario, honest, &flood);
+    let mut driver = Driver::new(scenario, honest, &flood, fault);
     driver.run();
     driver.report(scenario, &flood, command)
 }
@@ -128,6 +141,7 @@ struct Driver {
     honest: NodeIx,
     searchers: Vec<NodeIx>,
     tasks: Vec<Option<Task>>,
+    announced: Rc<Cell<usize>>,
     budget: usize,
     most_bytes: u64,
     within: Check,
@@ -142,7 +156,12 @@ const FOLLOWED: usize = 2;
 const DRAWN: usize = 3;
 
 impl Driver {
-    fn new(scenario: &FloodScenario, packages: Vec<Described>, flood: &[Vec<Write>]) -> Self {
+    fn new(
+        scenario: &FloodScenario,
+        packages: Vec<Described>,
+        flood: &[Vec<Write>],
+        mut fault: Box<ReplaceAction>,
+    ) -> Self {
         let honest = scenario.nodes - scenario.nodes / ATTACKERS;
         // Statements of the flood are as long as honest ones.
         let budget = bytes_of(flood) / scenario.flood * scenario.budget;
@@ -156,9 +175,19 @@ impl Driver {
             world.schedule_boot(u64::from(node) * JOIN * SECOND / u64::from(honest), node);
         }
         let attackers = scenario.nodes - honest;
+        let mut announcements: BTreeMap<NodeIx, VecDeque<_>> = BTreeMap::new();
+        for (ix, (node, newcomer)) in (0..).zip((honest..scenario.nodes).cycle().zip(flood)) {
+            world.preload(node, newcomer);
+            announcements.entry(node).or_default().push_back(gossip::announce(scenario.seed, ix, newcomer));
+        }
+        let announced = Rc::default();
+        let mut attack = gossip::plant(announcements, &announced);
+        let action = Box::new(move |node, action| {
+            let actions: Vec<_> = attack(node, action);
+            actions.into_iter().flat_map(|action| fault(node, action)).collect()
+        });
+        world.plant(Planted { action: Some(action), ..Planted::default() });
         for node in honest..scenario.nodes {
-            let own = flood.iter().skip((node - honest) as usize).step_by(attackers as usize);
-            own.for_each(|newcomer| world.preload(node, newcomer));
             let later = (FLOOD.1 - FLOOD.0) * u64::from(node - honest) / u64::from(attackers);
             world.schedule_boot((FLOOD.0 + later) * SECOND, node);
         }
@@ -168,7 +197,7 @@ impl Driver {
         let within = Check::new("within-budget");
         let tasks = Vec::new();
         let mut driver =
-            Self { world, packages, honest, searchers, tasks, budget, most_bytes: 0, within, found, checks };
+            Self { world, packages, honest, searchers, tasks, announced, budget, most_bytes: 0, within, found, checks };
         driver.plan_honest();
         (PUBLISH..JUDGE).step_by(LOOK as usize).for_each(|at| driver.plan(at * SECOND, Task::Look));
         driver
@@ -320,6 +349,7 @@ impl Driver {
             honest: scenario.honest,
             flood: scenario.honest * scenario.flood,
             newcomers: flood.len(),
+            announced: self.announced.get(),
             budget_bytes: self.budget,
             most_bytes: self.most_bytes,
             flood_bytes: bytes_of(flood),
@@ -344,9 +374,10 @@ fn bytes_of(flood: &[Vec<Write>]) -> usize {
 
 impl fmt::Display for FloodReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { honest, flood, newcomers, budget_bytes, most_bytes, flood_bytes, .. } = self;
+        let Self { honest, flood, newcomers, announced, budget_bytes, most_bytes, flood_bytes, .. } = self;
         writeln!(f, "{:?}  digest {}", self.verdict, self.digest)?;
         writeln!(f, "{honest} honest statements; {flood} of {newcomers} fresh publishers, {flood_bytes} bytes")?;
+        writeln!(f, "{announced} of these publishers were announced by gossip")?;
         writeln!(f, "a node keeps {budget_bytes} bytes and what it follows; at most {most_bytes} were held")?;
         let Self { releases, refused, put_out, .. } = self;
         writeln!(f, "{releases} releases at an honest node; {refused} runs refused, {put_out} publishers put out")?;
