@@ -8,7 +8,7 @@ use core::cmp::Reverse;
 use crate::search::index::{Index, Live};
 use crate::search::query::{ParsedQuery, Word};
 use crate::search::segment::Terms;
-use crate::search::spell::{Matcher, tolerance};
+use crate::search::spell::{Letters, errors, tolerance};
 use crate::search::statistics::{MAX_NAMES, Meaning, Statistics};
 use crate::search::terms::folded;
 
@@ -20,7 +20,7 @@ const MAX_COMPLETIONS: usize = 8;
 const MIN_COMPLETED: usize = 3;
 /// Terms a misspelt word may stand for.
 const MAX_REPAIRS: usize = 3;
-/// Words of one query that are repaired: each takes a pass over all terms.
+/// Words of one query that are repaired: each takes a pass over the letters of all terms.
 const MAX_REPAIRED: usize = 4;
 
 impl Index {
@@ -80,18 +80,11 @@ impl Index {
     fn repairs(&self, word: &str) -> Vec<(String, u64)> {
         let mut found = Frequencies::default();
         if tolerance(word) > 0 {
+            let letters = Letters::of(word.bytes());
             for live in &self.live {
-                let mut matcher = Matcher::new(word);
-                let mut next = live.segment.terms_from(FIRST_WORD);
-                while let Some(terms) = &mut next {
-                    if matcher.distance(terms.term()).is_some() {
-                        found.add(terms.term(), live.frequency(terms));
-                    }
-                    if let Some(beginning) = matcher.hopeless() {
-                        terms.skip(beginning);
-                    }
-                    if !terms.advance() {
-                        break;
+                for terms in live.segment.terms_near(letters, tolerance(word)) {
+                    if terms.term() >= FIRST_WORD && errors(word, terms.term()).is_some() {
+                        found.add(terms.term(), live.frequency(&terms));
                     }
                 }
             }
@@ -105,27 +98,13 @@ impl Index {
         if tolerance(folded_query) == 0 {
             return Vec::new();
         }
+        let letters = Letters::of(folded_query.bytes());
         for live in &self.live {
-            let mut matcher = Matcher::new(folded_query);
-            let mut name = Vec::new();
-            let mut next = 0;
-            while next < live.segment.documents() {
-                let ix = next;
-                next += 1;
-                let text = live.segment.name(ix);
-                if text.len() + tolerance(folded_query) < folded_query.len() {
-                    continue;
-                }
-                name.clear();
-                name.extend(folded(text));
-                if let Some(errors) = matcher.distance(&name)
-                    && !live.dead.contains(ix)
-                {
-                    let dependents = found.entry((errors, name.clone())).or_insert(0u64);
+            for ix in live.segment.names_near(letters, tolerance(folded_query)).filter(|&ix| !live.dead.contains(ix)) {
+                let name: Vec<u8> = folded(live.segment.name(ix)).collect();
+                if let Some(errors) = errors(folded_query, &name) {
+                    let dependents = found.entry((errors, name)).or_insert(0u64);
                     *dependents += u64::from(self.dependents(live.segment.fingerprint(ix)));
-                }
-                if let Some(beginning) = matcher.hopeless().filter(|beginning| name.starts_with(beginning)) {
-                    next = live.segment.past(next, beginning);
                 }
             }
         }

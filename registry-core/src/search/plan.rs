@@ -7,7 +7,7 @@ use crate::catalog::Release;
 use crate::search::ScorePart;
 use crate::search::query::ParsedQuery;
 use crate::search::score::{self, FIELDS, Popularity, Ranking, Scorer};
-use crate::search::spell::Matcher;
+use crate::search::spell;
 use crate::search::statistics::{MAX_MEANINGS, MAX_NAMES, Relation, Statistics, relation};
 use crate::search::terms::{Length, Terms, folded};
 
@@ -71,16 +71,15 @@ impl<'a> Plan<'a> {
                 words.push(PlannedWord { meanings, idf });
             }
         }
-        let mut matcher = Matcher::new(&query.folded);
-        let mut meant = |name: &'a String| {
-            let likeness = likeness(ranking, Relation::Repair(matcher.distance(name.as_bytes())?));
+        let meant = |name: &'a String| {
+            let likeness = likeness(ranking, Relation::Repair(spell::errors(&query.folded, name.as_bytes())?));
             Some((name.as_str(), score::of(likeness, score::of(ranking.named, scorer.idf(1)))))
         };
         Self {
             all: words.iter().map(|word| word.idf).sum(),
             named: score::of(ranking.named, scorer.idf(statistics.named)),
             begun: score::of(ranking.begins, scorer.idf(statistics.begun)),
-            names: statistics.names.iter().take(MAX_NAMES).filter_map(&mut meant).collect(),
+            names: statistics.names.iter().take(MAX_NAMES).filter_map(meant).collect(),
             words,
             query,
             scorer,

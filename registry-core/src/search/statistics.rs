@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::search::score;
-use crate::search::spell::Matcher;
+use crate::search::spell;
 
 /// A catalogue, as far as one query goes.
 ///
@@ -64,6 +64,6 @@ pub(super) fn relation(word: &str, beginning: Option<&String>, term: &str) -> Op
     } else if beginning.is_some_and(|beginning| term.starts_with(beginning.as_str())) {
         Some(Relation::Completion)
     } else {
-        Matcher::new(word).distance(term.as_bytes()).map(Relation::Repair)
+        spell::errors(word, term.as_bytes()).map(Relation::Repair)
     }
 }

@@ -4,13 +4,11 @@ use alloc::vec::Vec;
 
 use super::postings::{Postings, take_varint};
 use super::{BLOCK, BLOCK_TERMS, Region, Segment, partition_point, u32_at};
+use crate::search::spell::Letters;
 
 /// Walks over terms and where their postings are.
 #[derive(Clone, Debug)]
 pub(in crate::search) struct Terms<'a> {
-    segment: &'a Segment,
-    /// Terms before the next one.
-    passed: u32,
     rest: &'a [u8],
     postings: &'a [u8],
     term: Vec<u8>,
@@ -37,15 +35,6 @@ impl<'a> Terms<'a> {
         Postings::new(self.current)
     }
 
-    /// Passes over terms that all have this beginning, as the present one has; some of them may be left.
-    pub(in crate::search) fn skip(&mut self, beginning: &[u8]) {
-        let next = self.passed.div_ceil(BLOCK_TERMS as u32);
-        let has_it = |block: &u32| self.segment.first_term(*block).starts_with(beginning);
-        if let Some(last) = (next..self.segment.blocks()).take_while(has_it).last() {
-            *self = self.segment.block(last);
-        }
-    }
-
     fn step(&mut self) -> Option<()> {
         let (&[shared, new], rest) = self.rest.split_first_chunk()?;
         let (suffix, mut rest) = rest.split_at_checked(new.into())?;
@@ -55,7 +44,6 @@ impl<'a> Terms<'a> {
         let length = take_varint(&mut rest)? as usize;
         (self.current, self.postings) = self.postings.split_at_checked(length)?;
         self.rest = rest;
-        self.passed += 1;
         Some(())
     }
 }
@@ -83,6 +71,17 @@ impl Segment {
         self.terms_from(term.as_bytes()).filter(|terms| terms.term() == term.as_bytes())
     }
 
+    /// Stands at each term that so few typing errors may lie between and a word of these letters.
+    pub(in crate::search) fn terms_near(&self, letters: Letters, tolerance: usize) -> impl Iterator<Item = Terms<'_>> {
+        self.near(Region::TermLetters, letters, tolerance).map(|ix| {
+            let mut terms = self.block(ix / BLOCK_TERMS as u32);
+            for _ in 0..=ix % BLOCK_TERMS as u32 {
+                terms.advance();
+            }
+            terms
+        })
+    }
+
     fn blocks(&self) -> u32 {
         self.terms.div_ceil(BLOCK_TERMS as u32)
     }
@@ -97,8 +96,6 @@ impl Segment {
         let row = self.row(Region::Blocks, block, BLOCK);
         let from = |region, at| self.region(region).get(u32_at(row, at) as usize..).unwrap_or(&[]);
         Terms {
-            segment: self,
-            passed: block * BLOCK_TERMS as u32,
             rest: from(Region::Terms, 0),
             postings: from(Region::Postings, 4),
             term: Vec::new(),

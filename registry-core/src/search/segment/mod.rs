@@ -11,6 +11,7 @@
 //!             of `Key`
 //! targets     fingerprints of the packages that documents depend on, in ascending order
 //! blocks      of 16 terms each: where its terms and its postings begin
+//! letters     of the name of each document, and of each term (`spell::Letters`)
 //! blobs       names, edges (targets of each document), terms, postings
 //! ```
 //!
@@ -35,16 +36,19 @@ use bytes::Bytes;
 
 use crate::id::{Digest, PublisherId};
 use crate::search::score::FIELDS;
+use crate::search::spell::Letters;
 use crate::search::terms::{Length, folded};
 
 /// Changes with the format, and with everything that decides what a document's terms are.
-const MAGIC: &[u8; 8] = b"wharfix1";
+const MAGIC: &[u8; 8] = b"wharfix2";
+const FIXED: usize = 6;
 const BLOBS: usize = 4;
 const HEADER: usize = 8 + 8 + 4 * 4 + 4 * BLOBS;
 const PUBLISHER: usize = 32;
 const DOCUMENT: usize = 4 + 8 + 8 + FIELDS + 4 + 4;
 const TARGET: usize = 8;
 const BLOCK: usize = 4 + 4;
+const LETTERS: usize = 4;
 /// Terms of a block: more make the dictionary smaller and looking up slower.
 const BLOCK_TERMS: usize = 16;
 
@@ -58,7 +62,7 @@ pub struct Segment {
     documents: u32,
     terms: u32,
     /// Where the fixed parts and the blobs lie.
-    parts: [Range<usize>; 4 + BLOBS],
+    parts: [Range<usize>; FIXED + BLOBS],
 }
 
 /// A package, in the order in which results of equal score stand: by the letters and digits of its name, then by its
@@ -108,6 +112,8 @@ enum Region {
     Documents,
     Targets,
     Blocks,
+    NameLetters,
+    TermLetters,
     Names,
     Edges,
     Terms,
@@ -127,11 +133,18 @@ impl Segment {
         let mut next = || counts.next().unwrap_or(0);
         let (publishers, documents, targets, terms) = (next(), next(), next(), next());
         let blocks = (terms as usize).div_ceil(BLOCK_TERMS);
-        let fixed = [(publishers, PUBLISHER), (documents, DOCUMENT), (targets, TARGET), (blocks as u32, BLOCK)];
+        let fixed: [_; FIXED] = [
+            (publishers, PUBLISHER),
+            (documents, DOCUMENT),
+            (targets, TARGET),
+            (blocks as u32, BLOCK),
+            (documents, LETTERS),
+            (terms, LETTERS),
+        ];
         let lengths =
             fixed.map(|(count, size)| count as usize * size).into_iter().chain((0..BLOBS).map(|_| next() as usize));
         let mut end = HEADER;
-        let mut parts: [Range<usize>; 4 + BLOBS] = core::array::from_fn(|_| 0..0);
+        let mut parts: [Range<usize>; FIXED + BLOBS] = core::array::from_fn(|_| 0..0);
         for (part, length) in parts.iter_mut().zip(lengths) {
             *part = end..end.checked_add(length)?;
             end = part.end;
@@ -201,16 +214,10 @@ impl Segment {
         (begin..end, begin..named)
     }
 
-    /// The first document from `from` on whose name, letters and digits alone, does not begin so. All that do, stand
-    /// together, from `from` on.
-    pub(super) fn past(&self, from: DocumentIx, beginning: &[u8]) -> DocumentIx {
-        let begins = |ix| folded(self.name(ix)).take(beginning.len()).eq(beginning.iter().copied());
-        let (mut low, mut step) = (from, 1);
-        while low + step <= self.documents && begins(low + step - 1) {
-            low += step;
-            step *= 2;
-        }
-        low + partition_point((self.documents - low).min(step), |ahead| begins(low + ahead))
+    /// The documents whose names, letters and digits alone, so few typing errors may lie between and a word of these
+    /// letters.
+    pub(super) fn names_near(&self, letters: Letters, tolerance: usize) -> impl Iterator<Item = DocumentIx> + '_ {
+        self.near(Region::NameLetters, letters, tolerance)
     }
 
     /// The packages a document depends on.
@@ -229,6 +236,12 @@ impl Segment {
 
     fn region(&self, region: Region) -> &[u8] {
         self.bytes.get(self.parts[region as usize].clone()).unwrap_or(&[])
+    }
+
+    fn near(&self, column: Region, letters: Letters, tolerance: usize) -> impl Iterator<Item = u32> + '_ {
+        let (rows, _) = self.region(column).as_chunks();
+        let near = move |row: &[u8; LETTERS]| Letters(u32::from_le_bytes(*row)).near(letters, tolerance);
+        (0..).zip(rows).filter(move |(_, row)| near(row)).map(|(ix, _)| ix)
     }
 
     fn row(&self, region: Region, ix: u32, size: usize) -> &[u8] {

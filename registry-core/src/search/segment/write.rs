@@ -7,6 +7,8 @@ use bytes::Bytes;
 use super::postings::{Posting, put, put_varint};
 use super::{BLOCK_TERMS, Document, Fingerprint, HEADER, MAGIC, Segment, seal};
 use crate::id::PublisherId;
+use crate::search::spell::Letters;
+use crate::search::terms::folded;
 
 /// Takes a segment's contents in their order: all of the documents, then all of the terms.
 #[derive(Debug, Default)]
@@ -15,6 +17,8 @@ pub(super) struct Writer {
     targets: Vec<Fingerprint>,
     documents: Vec<u8>,
     blocks: Vec<u8>,
+    name_letters: Vec<u8>,
+    term_letters: Vec<u8>,
     names: Vec<u8>,
     edges: Vec<u8>,
     terms: Vec<u8>,
@@ -37,6 +41,7 @@ impl Writer {
     /// `dependencies`: in ascending order, each once.
     pub(super) fn document(&mut self, document: &Document<'_>, dependencies: impl Iterator<Item = Fingerprint>) {
         self.names.extend_from_slice(document.key.name.as_bytes());
+        self.name_letters.extend_from_slice(&Letters::of(folded(document.key.name)).0.to_le_bytes());
         let mut before = 0;
         for target in dependencies {
             let place = self.targets.partition_point(|other| *other <= target) as u32;
@@ -65,6 +70,7 @@ impl Writer {
             put(&mut self.postings, next, posting);
             next = posting.document + 1;
         }
+        self.term_letters.extend_from_slice(&Letters::of(term.iter().copied()).0.to_le_bytes());
         let shared = self.last_term.iter().zip(term).take_while(|(a, b)| a == b).count().min(usize::from(u8::MAX));
         let suffix = &term[shared..];
         self.terms.extend_from_slice(&[shared as u8, suffix.len() as u8]);
@@ -78,8 +84,10 @@ impl Writer {
 
     pub(super) fn finish(self) -> Segment {
         let blobs = [&self.names, &self.edges, &self.terms, &self.postings];
-        let fixed = 32 * self.publishers.len() + self.documents.len() + 8 * self.targets.len() + self.blocks.len();
-        let mut bytes = Vec::with_capacity(HEADER + fixed + blobs.iter().map(|blob| blob.len()).sum::<usize>());
+        let columns = [&self.blocks, &self.name_letters, &self.term_letters];
+        let rows = 32 * self.publishers.len() + self.documents.len() + 8 * self.targets.len();
+        let rest: usize = columns.iter().chain(&blobs).map(|part| part.len()).sum();
+        let mut bytes = Vec::with_capacity(HEADER + rows + rest);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&[0; 8]);
         let (publishers, targets) = (self.publishers.len() as u32, self.targets.len() as u32);
@@ -89,7 +97,7 @@ impl Writer {
         self.publishers.iter().for_each(|publisher| bytes.extend_from_slice(&publisher.0.0));
         bytes.extend_from_slice(&self.documents);
         self.targets.iter().for_each(|target| bytes.extend_from_slice(&target.0.to_le_bytes()));
-        [&self.blocks].into_iter().chain(blobs).for_each(|part| bytes.extend_from_slice(part));
+        columns.into_iter().chain(blobs).for_each(|part| bytes.extend_from_slice(part));
         seal(&mut bytes);
         Segment::open(Bytes::from(bytes)).expect("what was written can be read")
     }
