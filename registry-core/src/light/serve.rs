@@ -8,7 +8,7 @@ use crate::catalog::Catalog;
 use crate::collections::{Limit, Pace};
 use crate::cx::Cx;
 use crate::id::{PeerIx, PublisherId, Token};
-use crate::search::{Clause, Index, ParsedQuery, score_release};
+use crate::search::{Index, ParsedQuery, score_release};
 use crate::time::Duration;
 use crate::wire::registry::{Found, FoundRelease, FoundWord, MAX_FOUND, MAX_WORDS, RegistryMessage};
 
@@ -77,8 +77,7 @@ fn answer(catalog: &Catalog, index: &Index, msg: &RegistryMessage) -> Option<Fou
 fn search(catalog: &Catalog, index: &Index, query: &ParsedQuery, limit: usize) -> Found {
     let mut page = Page::default();
     let statistics = index.statistics(query);
-    let is_phrase = |clause: &Clause| matches!(clause, Clause::Phrase(terms) if terms.len() > 1);
-    let reads = query.required.iter().chain(&query.excluded).any(is_phrase);
+    let reads = query.has_phrase();
     for found in index.search(query, &statistics, if reads { 2 * MAX_FOUND } else { limit }) {
         // The index knows the words of a phrase, not their order.
         let holds = !reads || {

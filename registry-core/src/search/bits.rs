@@ -8,6 +8,14 @@ use crate::search::segment::DocumentIx;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Bits(Vec<u64>);
 
+impl FromIterator<DocumentIx> for Bits {
+    fn from_iter<T: IntoIterator<Item = DocumentIx>>(documents: T) -> Self {
+        let mut bits = Self::default();
+        documents.into_iter().for_each(|ix| bits.insert(ix));
+        bits
+    }
+}
+
 impl Bits {
     pub(super) fn insert(&mut self, ix: DocumentIx) {
         let word = ix as usize / 64;

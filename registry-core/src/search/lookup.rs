@@ -20,6 +20,8 @@ const MAX_COMPLETIONS: usize = 8;
 const MIN_COMPLETED: usize = 3;
 /// Terms a misspelt word may stand for.
 const MAX_REPAIRS: usize = 3;
+/// Packages that the words of a query are found in, each word counting anew: adding them up takes some 20 ns each.
+const MAX_POSTINGS: u64 = 1 << 17;
 /// Words of one query that are repaired: each takes a pass over the letters of all terms.
 const MAX_REPAIRED: usize = 4;
 
@@ -42,6 +44,7 @@ impl Index {
             let meanings = found.into_iter().map(|(term, documents)| Meaning { word: at, term, documents });
             statistics.meanings.extend(meanings);
         }
+        keep_rarest(&mut statistics.meanings);
         for live in &self.live {
             let (begun, named) = live.segment.begun(&query.folded);
             let alive = |range: core::ops::Range<u32>| range.filter(|&ix| !live.dead.contains(ix)).count() as u64;
@@ -115,6 +118,21 @@ impl Index {
     }
 }
 
+/// Leaves out the most frequent words of a query, as far as all of them would take too long; the rarest always stays.
+fn keep_rarest(meanings: &mut Vec<Meaning>) {
+    let of_words = meanings.chunk_by(|a, b| a.word == b.word);
+    let mut words: Vec<(u64, u32)> =
+        of_words.map(|of| (of.iter().map(|meaning| meaning.documents).sum(), of[0].word)).collect();
+    words.sort_unstable();
+    let mut postings = 0;
+    let fits = |&(documents, word): &(u64, u32)| {
+        postings += documents;
+        (postings <= MAX_POSTINGS || postings == documents).then_some(word)
+    };
+    let kept: Vec<u32> = words.iter().map_while(fits).collect();
+    meanings.retain(|meaning| kept.contains(&meaning.word));
+}
+
 impl Live {
     /// Documents alive that have the term.
     fn frequency(&self, terms: &Terms<'_>) -> u64 {
@@ -143,5 +161,24 @@ impl Frequencies {
         sums.sort_by_key(|&(_, df)| Reverse(df));
         let texts = sums.into_iter().take(count);
         texts.filter_map(|(term, df)| Some((String::from_utf8(term.clone()).ok()?, df))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_frequent_words_are_left_out_of_a_query_that_takes_too_long() {
+        let kept = |documents: &[u64]| {
+            let meaning = |(word, &documents)| Meaning { word, term: String::new(), documents };
+            let mut meanings: Vec<_> = (0..).zip(documents).map(meaning).collect();
+            keep_rarest(&mut meanings);
+            meanings.into_iter().map(|meaning| meaning.word).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&[MAX_POSTINGS / 2, 7, MAX_POSTINGS / 2 - 7]), [0, 1, 2]);
+        assert_eq!(kept(&[MAX_POSTINGS / 2 + 1, 7, MAX_POSTINGS / 2 - 7]), [1, 2]);
+        assert_eq!(kept(&[MAX_POSTINGS + 2, MAX_POSTINGS + 1]), [1]);
+        assert_eq!(kept(&[]), []);
     }
 }

@@ -13,6 +13,7 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 use core::fmt;
 
 use crate::catalog::Release;
@@ -119,7 +120,7 @@ impl ParsedQuery {
         let clause = piece.clause()?;
         let conditions = if piece.negated { &mut self.excluded } else { &mut self.required };
         match clause {
-            _ if conditions.len() == MAX_CLAUSES => {}
+            Some(clause) if conditions.len() == MAX_CLAUSES || conditions.contains(&clause) => {}
             Some(clause) => {
                 if let (Clause::Phrase(_), false) = (&clause, piece.negated) {
                     self.add_words(piece.value);
@@ -144,38 +145,63 @@ impl ParsedQuery {
     }
 
     /// Must a text be read to know whether a package is found?
-    pub(super) fn has_phrase(&self) -> bool {
-        let is_phrase = |clause: &Clause| matches!(clause, Clause::Phrase(terms) if terms.len() > 1);
-        self.required.iter().chain(&self.excluded).any(is_phrase)
+    pub(crate) fn has_phrase(&self) -> bool {
+        self.required.iter().chain(&self.excluded).any(|clause| clause.phrase().is_some())
     }
 
     /// Do all conditions hold of a release?
     pub(super) fn admits(&self, release: &Release) -> bool {
-        self.required.iter().all(|clause| clause.holds(release))
-            && !self.excluded.iter().any(|clause| clause.holds(release))
+        let read = Read::new(release);
+        self.required.iter().all(|clause| clause.holds(&read))
+            && !self.excluded.iter().any(|clause| clause.holds(&read))
     }
 }
 
 impl Clause {
-    /// Does it hold of a release?
-    pub(super) fn holds(&self, release: &Release) -> bool {
-        let meta = &release.meta;
+    /// The terms that must stand one after the other, when they are several: only the text shows whether they do.
+    pub(super) fn phrase(&self) -> Option<&[String]> {
         match self {
-            Self::Phrase(phrase) => terms::texts(meta).any(|(_, text)| has_run(text, phrase)),
+            Self::Phrase(terms) if terms.len() > 1 => Some(terms),
+            Self::Phrase(_) | Self::Category(_) | Self::Tag(_) | Self::Publisher(_) | Self::Name(_) => None,
+        }
+    }
+
+    /// Does it hold of a release?
+    fn holds(&self, read: &Read<'_>) -> bool {
+        let meta = &read.release.meta;
+        match self {
+            Self::Phrase(phrase) => {
+                read.texts().iter().any(|text| text.windows(phrase.len().max(1)).any(|run| run == phrase))
+            }
             Self::Category(category) => meta.category == *category,
             Self::Tag(tag) => meta.tags.contains(tag),
-            Self::Publisher(publisher) => release.publisher == *publisher,
-            Self::Name(terms) => {
-                let named = terms::Terms::of(meta, true);
-                terms.iter().all(|term| named.frequencies(term)[FIELD_NAME] > 0)
-            }
+            Self::Publisher(publisher) => read.release.publisher == *publisher,
+            Self::Name(terms) => terms.iter().all(|term| read.terms().frequencies(term)[FIELD_NAME] > 0),
         }
     }
 }
 
-fn has_run(text: &str, phrase: &[String]) -> bool {
-    let terms: Vec<_> = terms::split(text).map(|word| terms::term(&word)).collect();
-    terms.windows(phrase.len().max(1)).any(|run| run == phrase)
+/// A release that conditions are held against, taken apart once for all of them.
+struct Read<'a> {
+    release: &'a Release,
+    texts: OnceCell<Vec<Vec<String>>>,
+    terms: OnceCell<terms::Terms>,
+}
+
+impl<'a> Read<'a> {
+    fn new(release: &'a Release) -> Self {
+        Self { release, texts: OnceCell::new(), terms: OnceCell::new() }
+    }
+
+    /// The terms of each text in their order.
+    fn texts(&self) -> &[Vec<String>] {
+        let terms = |(_, text)| terms::split(text).map(|word| terms::term(&word)).collect();
+        self.texts.get_or_init(|| terms::texts(&self.release.meta).map(terms).collect())
+    }
+
+    fn terms(&self) -> &terms::Terms {
+        self.terms.get_or_init(|| terms::Terms::of(&self.release.meta, true))
+    }
 }
 
 /// A clause as it stands in the text.

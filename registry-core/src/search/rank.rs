@@ -3,6 +3,8 @@
 //! Each segment is worked off term by term into one number per document; then the best are picked by a total order. No
 //! document is left out by a guess: what is skipped could not have come first.
 
+use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
 
@@ -14,6 +16,9 @@ use crate::search::query::{Clause, ParsedQuery};
 use crate::search::segment::{DocumentIx, Key, Posting};
 use crate::search::statistics::Statistics;
 use crate::search::terms::{self, FIELD_NAME};
+
+/// Terms of phrases that are looked up; whether the others are there too, the text shows.
+const MAX_PHRASE_TERMS: usize = 8;
 
 /// A document that was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -162,17 +167,23 @@ impl Live {
     }
 
     /// `None` when no document can meet the conditions.
-    fn admitted(&self, query: &ParsedQuery) -> Option<Admitted> {
+    fn admitted<'q>(&self, query: &'q ParsedQuery) -> Option<Admitted> {
+        let of_phrases = query.required.iter().filter_map(Clause::phrase).flatten().take(MAX_PHRASE_TERMS);
+        let certain = |clauses: &'q [Clause]| clauses.iter().filter(|clause| clause.phrase().is_none());
+        let required = of_phrases
+            .map(|term| self.with_term(term, |_| true))
+            .chain(certain(&query.required).map(|clause| self.documents_of(clause)));
         let mut admitted: Option<Bits> = None;
-        for clause in &query.required {
-            let mut these = self.documents_of(clause);
+        for mut these in required {
             if let Some(before) = &admitted {
                 these.intersect(before);
             }
+            if these.is_empty() {
+                return None;
+            }
             admitted = Some(these);
         }
-        let certain = |clause: &&Clause| !matches!(clause, Clause::Phrase(phrase) if phrase.len() > 1);
-        for clause in query.excluded.iter().filter(certain) {
+        for clause in certain(&query.excluded) {
             admitted.get_or_insert_with(|| self.all()).subtract(&self.documents_of(clause));
         }
         match admitted {
@@ -183,39 +194,35 @@ impl Live {
     }
 
     fn all(&self) -> Bits {
-        let mut bits = Bits::default();
-        (0..self.segment.documents()).for_each(|ix| bits.insert(ix));
-        bits
+        (0..self.segment.documents()).collect()
     }
 
     /// The documents a condition holds of; of a phrase, those that have all of its terms.
     fn documents_of(&self, clause: &Clause) -> Bits {
         match clause {
-            Clause::Phrase(phrase) => self.with_terms(phrase, |posting| posting.frequencies.iter().any(|&f| f > 0)),
+            Clause::Phrase(terms) => self.with_terms(terms, |_| true),
             Clause::Name(terms) => self.with_terms(terms, |posting| posting.frequencies[FIELD_NAME] > 0),
-            Clause::Category(category) => self.with_terms(&[terms::marked(terms::CATEGORY, category)], |_| true),
-            Clause::Tag(tag) => self.with_terms(&[terms::marked(terms::TAG, tag)], |_| true),
-            Clause::Publisher(publisher) => {
-                let mut bits = Bits::default();
-                let theirs = (0..self.segment.documents()).filter(|&ix| self.segment.key(ix).publisher == *publisher);
-                theirs.for_each(|ix| bits.insert(ix));
-                bits
-            }
+            Clause::Category(category) => self.with_term(&terms::marked(terms::CATEGORY, category), |_| true),
+            Clause::Tag(tag) => self.with_term(&terms::marked(terms::TAG, tag), |_| true),
+            Clause::Publisher(publisher) => self.segment.published_by(*publisher).collect(),
         }
     }
 
-    fn with_terms(&self, terms: &[alloc::string::String], fits: impl Fn(&Posting) -> bool) -> Bits {
-        let mut all: Option<Bits> = None;
-        for term in terms {
-            let mut bits = Bits::default();
-            let postings = self.segment.find_term(term).into_iter().flat_map(|terms| terms.postings());
-            postings.filter(&fits).for_each(|posting| bits.insert(posting.document));
-            if let Some(before) = &all {
-                bits.intersect(before);
-            }
-            all = Some(bits);
+    fn with_terms(&self, terms: &[String], fits: impl Fn(&Posting) -> bool) -> Bits {
+        let terms: BTreeSet<&String> = terms.iter().collect();
+        let mut terms = terms.into_iter().map(|term| self.with_term(term, &fits));
+        let mut all = terms.next().unwrap_or_default();
+        while !all.is_empty()
+            && let Some(these) = terms.next()
+        {
+            all.intersect(&these);
         }
-        all.unwrap_or_default()
+        all
+    }
+
+    fn with_term(&self, term: &str, fits: impl Fn(&Posting) -> bool) -> Bits {
+        let postings = self.segment.find_term(term).into_iter().flat_map(|terms| terms.postings());
+        postings.filter(fits).map(|posting| posting.document).collect()
     }
 }
 

@@ -157,6 +157,30 @@ fn conditions_take_away() {
 }
 
 #[test]
+fn of_a_long_phrase_every_word_counts() {
+    let text = "one two three four five six seven eight nine ten";
+    let reversed = "one two three four five six seven eight ten nine";
+    let catalogue = catalogue(&[
+        Package { name: "right", description: text, ..BARE },
+        Package { name: "wrong", description: reversed, ..BARE },
+    ]);
+    assert_eq!(names(&catalogue, &format!("\"{text}\"")), ["right"]);
+    assert_eq!(names(&catalogue, &format!("one -\"{text}\"")), ["wrong"]);
+}
+
+#[test]
+fn words_count_beside_any_number_of_conditions() {
+    let catalogue = catalogue(&[
+        Package { name: "png-tool", summary: "image", ..BARE },
+        Package { name: "viewer", summary: "image", ..BARE },
+    ]);
+    let different: Vec<_> = (0..40).map(|n| format!("-name:other{n}")).collect();
+    assert_eq!(names(&catalogue, &format!("{} viewer", different.join(" "))), ["viewer"]);
+    // What is said twice is one condition.
+    assert_eq!(names(&catalogue, &format!("{}-name:viewer image", "-name:other ".repeat(40))), ["png-tool"]);
+}
+
+#[test]
 fn only_the_highest_version_is_found() {
     let mut catalogue = catalogue(&[
         Package { version: "1.2.0", summary: "middle", ..BARE },

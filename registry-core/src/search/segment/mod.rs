@@ -220,6 +220,15 @@ impl Segment {
         self.near(Region::NameLetters, letters, tolerance)
     }
 
+    /// The documents of a publisher.
+    pub(super) fn published_by(&self, publisher: PublisherId) -> impl Iterator<Item = DocumentIx> + '_ {
+        let count = (self.region(Region::Publishers).len() / PUBLISHER) as u32;
+        let at = partition_point(count, |ix| self.publisher(ix) < publisher);
+        let theirs = (at < count && self.publisher(at) == publisher).then_some(0..self.documents);
+        let is_theirs = move |ix: &DocumentIx| u32_at(self.row(Region::Documents, *ix, DOCUMENT), 0) == at;
+        theirs.into_iter().flatten().filter(is_theirs)
+    }
+
     /// The packages a document depends on.
     pub(super) fn dependencies(&self, ix: DocumentIx) -> impl Iterator<Item = Fingerprint> + '_ {
         let mut rest = self.cut(Region::Edges, ix, 24 + FIELDS);

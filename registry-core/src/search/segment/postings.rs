@@ -37,13 +37,12 @@ impl Iterator for Postings<'_> {
         let (&mask, rest) = self.rest.split_first()?;
         self.rest = rest;
         self.next = document.checked_add(1)?;
+        if mask & ALL_ONE != 0 {
+            return Some(Posting { document, frequencies: core::array::from_fn(|field| mask >> field & 1) });
+        }
         let mut frequencies = [0; FIELDS];
         for (field, frequency) in frequencies.iter_mut().enumerate() {
-            if mask & (1 << field) == 0 {
-                continue;
-            }
-            *frequency = 1;
-            if mask & ALL_ONE == 0 {
+            if mask & (1 << field) != 0 {
                 let (&written, rest) = self.rest.split_first()?;
                 (*frequency, self.rest) = (written, rest);
             }
