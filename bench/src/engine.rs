@@ -1,9 +1,11 @@
 //! The engines under test.
 
 use std::error::Error;
+use std::sync::Arc;
 
-use registry_core::catalog::Release;
-use registry_core::search::{Index, ParsedQuery, Query, Ranking, Segment};
+use registry_core::Digest;
+use registry_core::catalog::ReleaseInfo;
+use registry_core::search::{Index, Query, Ranking, Segment};
 
 use crate::corpus::{Fields, Row};
 
@@ -19,33 +21,41 @@ pub(crate) trait Engine {
     fn size(&self) -> Result<u64, Box<dyn Error>>;
 }
 
-/// The core's index.
+/// The core's index, asked as a node asks it.
 pub(crate) struct Wharf {
     index: Index,
-    names: Vec<String>,
+    /// By position; a row whose name is none has no release.
+    releases: Vec<Option<Arc<ReleaseInfo>>>,
 }
 
 impl Wharf {
     /// Indexes as a node does that gets releases one by one, and merges on the same thread.
     pub(crate) fn new(rows: &[Row], fields: &Fields, ranking: Ranking) -> Self {
         let mut index = Index::new(ranking);
-        let releases: Vec<Release> = (0..).zip(rows).filter_map(|(at, row)| row.release(at, fields)).collect();
-        for release in &releases {
-            index.insert(&[release]);
+        let release = |(at, row): (u64, &Row)| {
+            let release = row.release(at, fields)?;
+            Some(Arc::new(ReleaseInfo {
+                statement: Digest::of(row.name.as_bytes()),
+                release,
+                status: Default::default(),
+            }))
+        };
+        let releases: Vec<_> = (0..).zip(rows).map(release).collect();
+        for info in releases.iter().flatten() {
+            index.insert(&[&info.release]);
             while let Some(parts) = index.next_merge() {
                 index.handle_merged(Segment::merge(&parts));
             }
         }
-        Self { index, names: rows.iter().map(|row| row.name.clone()).collect() }
+        Self { index, releases }
     }
 }
 
 impl Engine for Wharf {
     fn search(&self, text: &str) -> Result<Vec<String>, Box<dyn Error>> {
         let query = Query { text: text.into(), limit: RESULTS, ..Query::default() };
-        let parsed = ParsedQuery::new(&query)?;
-        let found = self.index.search(&parsed, &self.index.statistics(&parsed), RESULTS);
-        Ok(found.into_iter().map(|found| self.names[found.position as usize].clone()).collect())
+        let page = self.index.page(&query, |_, position| self.releases.get(position as usize)?.clone())?;
+        Ok(page.hits.into_iter().map(|hit| hit.release.release.meta.name.to_string()).collect())
     }
 
     fn size(&self) -> Result<u64, Box<dyn Error>> {
