@@ -175,7 +175,7 @@ pub use event::Event;
 pub use id::{BlockId, Digest, OpId, PeerId, PublisherId};
 pub use input::Input;
 #[doc(hidden)]
-pub use node::MeshView;
+pub use node::{EntryView, HeadView, Load, MeshView};
 pub use node::{Node, Start, Stats, TopicView};
 pub use rng::{Rng, Seed};
 pub use role::{Duties, Role};

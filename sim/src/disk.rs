@@ -94,6 +94,16 @@ impl Disk {
         self.blocks.insert(digest, data);
     }
 
+    /// It holds no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// A row's value.
+    pub fn row(&self, table: Table, key: &Bytes) -> Option<&Bytes> {
+        self.rows.get(&(table, key.clone()))
+    }
+
     /// A block's bytes.
     pub fn block(&self, digest: &Digest) -> Option<&Bytes> {
         self.blocks.get(digest)

@@ -144,7 +144,7 @@ impl Report {
     /// The first property that did not hold, or else the first that was never put to the test.
     pub fn signature(&self) -> Option<&str> {
         let violated = self.checks.iter().find(|check| check.violations > 0);
-        violated.or_else(|| self.checks.iter().find(|check| check.evaluated == 0)).map(|check| check.name)
+        violated.or_else(|| self.checks.iter().find(|check| check.evaluated == 0)).map(|check| check.id)
     }
 }
 
@@ -171,11 +171,8 @@ impl fmt::Display for Report {
         for (effect, times) in self.faults.iter() {
             writeln!(f, "  {:<26}{times:>10}", effect.name())?;
         }
-        writeln!(f, "checks{:>32}  violations", "evaluated")?;
-        for check in &self.checks {
-            writeln!(f, "  {:<26}{:>10}  {:>10}", check.name, check.evaluated, check.violations)?;
-            check.examples.iter().try_for_each(|example| writeln!(f, "      {example}"))?;
-        }
+        writeln!(f, "checks: evaluated, violations")?;
+        self.checks.iter().try_for_each(|check| write!(f, "{check}"))?;
         writeln!(f, "times{:>33}      median         p95      target at 50 ms", "samples")?;
         for slo in &self.slos {
             let ms = |us: Option<u64>| us.map_or("-".into(), |us| format!("{:.1} ms", us as f64 / 1e3));
@@ -227,11 +224,11 @@ mod tests {
 
     #[test]
     fn a_check_that_was_never_evaluated_makes_a_run_inconclusive() {
-        let mut held = Check::new("held");
+        let mut held = Check::new("held", "");
         held.judge(true, String::new);
-        let mut broken = Check::new("broken");
+        let mut broken = Check::new("broken", "");
         broken.judge(false, || "why".into());
-        let never = Check::new("never");
+        let never = Check::new("never", "");
         assert_eq!(Verdict::of(&[held.clone()]), Verdict::Pass);
         assert_eq!(Verdict::of(&[held.clone(), never.clone()]), Verdict::Inconclusive);
         assert_eq!(Verdict::of(&[held, never, broken]), Verdict::Violation);

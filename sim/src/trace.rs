@@ -79,9 +79,9 @@ pub struct Seconds {
 }
 
 impl Seconds {
-    /// The events of this second will be kept.
-    pub fn record(&mut self, second: u64) {
-        self.recorded = Some(second);
+    /// A second begins.
+    pub(crate) fn begin(&self, world: &mut World) {
+        world.record(self.recorded == Some(self.digests.len() as u64));
     }
 
     /// A second is over.
@@ -90,7 +90,6 @@ impl Seconds {
             self.events = world.take_recorded();
         }
         self.digests.push(world.digest());
-        world.record(self.recorded == Some(self.digests.len() as u64));
     }
 
     /// As a file has it.

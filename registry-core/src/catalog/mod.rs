@@ -59,7 +59,7 @@ use crate::catalog::packages::{Listing, Packages};
 use crate::catalog::proof::Proof;
 use crate::catalog::publish::Own;
 use crate::catalog::quotas::{Quotas, Standing};
-use crate::catalog::record::HeadRecord;
+use crate::catalog::record::{HeadRecord, LogHead};
 use crate::cx::Cx;
 use crate::event::{BatchOutcome, OpError};
 use crate::id::{Digest, JobId, OpId, PeerIx, PublisherId, StoreId};
@@ -335,6 +335,20 @@ impl Catalog {
     pub(crate) fn states(&self, after: Option<PublisherId>) -> impl Iterator<Item = PublisherState> + '_ {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.logs.range((from, Bound::Unbounded)).filter_map(|(_, log)| state_of(log))
+    }
+
+    /// For checkers: the head of each log, and how many of its statements are held.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = (PublisherId, &LogHead, u64)> {
+        self.logs.iter().map(|(publisher, log)| (*publisher, &log.head, log.len()))
+    }
+
+    /// Panics when more waits for admission than may, or more is held than the quotas allow.
+    pub(crate) fn assert_bounds(&self) {
+        let waiting: usize = self.busy.values().map(VecDeque::len).sum();
+        let pending = self.verifying.len() + waiting + self.committing.len();
+        assert!(pending <= 2 * admit::MAX_PENDING, "{pending} runs on their way into the catalogue");
+        assert!(self.parked.len() <= admit::MAX_PARKED, "{} runs parked", self.parked.len());
+        assert!(self.busy.values().all(|waiting| waiting.len() <= admit::MAX_WAITING));
     }
 
     /// (length, tip) of one publisher's log; `None` when nothing of it is held.

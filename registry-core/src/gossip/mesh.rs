@@ -57,6 +57,19 @@ impl Gossip {
         })
     }
 
+    /// For checkers: the size of each mesh.
+    pub(crate) fn degrees(&self) -> impl Iterator<Item = usize> {
+        self.topics.values().map(|topic| topic.mesh.len())
+    }
+
+    /// For checkers: members of a mesh that must not be grafted.
+    pub(crate) fn meshed_in_backoff(&self, now: Instant) -> impl Iterator<Item = (&TopicName, PeerIx)> {
+        self.topics.iter().flat_map(move |(name, topic)| {
+            let shunned = topic.mesh.iter().filter(move |peer| topic.backoffs.holds(now, **peer));
+            shunned.map(move |peer| (name, *peer))
+        })
+    }
+
     /// Topics this node has joined, or knows subscribers of: each with whether it has joined, and its subscribers with
     /// whether they are in the mesh.
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&TopicName, bool, impl Iterator<Item = (PeerIx, bool)>)> {

@@ -54,6 +54,7 @@ use query::{Queries, Work};
 use records::Records;
 use refresh::Refresh;
 use server::{Server, is_tellable};
+pub(crate) use table::Entry;
 use table::{Admission, Table};
 use validator::{Namespace, Valid};
 use values::{Get, Job, Put};
@@ -341,9 +342,14 @@ impl Kad {
         self.queries.await_answer_of(peer)
     }
 
-    /// For checkers: the routing table, bucket by bucket.
-    pub(crate) fn buckets(&self) -> impl Iterator<Item = impl Iterator<Item = PeerIx> + '_> {
-        self.table.buckets()
+    /// For checkers.
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// For checkers: the peers this node names as providers of something.
+    pub(crate) fn providers_named(&self, now: Instant) -> impl Iterator<Item = PeerIx> + '_ {
+        self.providers.sources(now)
     }
 
     /// Servers in the routing table.

@@ -95,6 +95,12 @@ impl Providers {
         records.iter().filter(|record| record.expires > now).map(|record| record.peer).collect()
     }
 
+    /// Peers with records that have not expired.
+    pub(crate) fn sources(&self, now: Instant) -> impl Iterator<Item = PeerIx> + '_ {
+        let last = |source: &Source| source.records.last().map(|(expires, _)| *expires);
+        self.sources.iter().filter(move |(_, source)| last(source) > Some(now)).map(|(peer, _)| *peer)
+    }
+
     /// Drops everything a peer announced.
     pub(crate) fn remove_source(&mut self, peers: &mut Peers, peer: PeerIx) {
         let records: Vec<_> = self.sources.get(&peer).into_iter().flat_map(|source| &source.records).copied().collect();

@@ -47,11 +47,13 @@ pub(crate) struct Table {
     k: usize,
     buckets: Vec<Vec<Entry>>,
     bucket_of: PeerMap<u8>,
+    /// Counts changes of members and of what is known of their failures.
+    version: u64,
 }
 
 impl Table {
     pub(crate) fn new(local: Position, k: usize) -> Self {
-        Self { local, k: k.max(1), buckets: Vec::new(), bucket_of: PeerMap::default() }
+        Self { local, k: k.max(1), buckets: Vec::new(), bucket_of: PeerMap::default(), version: 0 }
     }
 
     pub(crate) fn local(&self) -> Position {
@@ -75,9 +77,14 @@ impl Table {
         self.buckets.iter().rposition(|bucket| !bucket.is_empty()).map_or(0, |deepest| deepest + 1)
     }
 
-    /// The peers of each bucket, from the one that shares no bit with this node on.
-    pub(crate) fn buckets(&self) -> impl Iterator<Item = impl Iterator<Item = PeerIx> + '_> {
-        self.buckets.iter().map(|bucket| bucket.iter().map(|entry| entry.peer))
+    /// For checkers: the entries of each bucket, from the one that shares no bit with this node on.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = &[Entry]> {
+        self.buckets.iter().map(Vec::as_slice)
+    }
+
+    /// For checkers: another number whenever a member or its failures have changed.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     /// Every entry, bucket by bucket, seniors first.
@@ -112,6 +119,7 @@ impl Table {
                 None => return Admission::Refused,
             }
         };
+        self.version += 1;
         bucket.push(Entry { position, peer, seen: seconds(now), failures: 0 });
         self.bucket_of.insert(peer, number);
         match replaced {
@@ -125,18 +133,16 @@ impl Table {
 
     /// The peer gave a sign of life; false when it is not in the table.
     pub(crate) fn touch(&mut self, now: Instant, peer: PeerIx) -> bool {
-        match self.entry_mut(peer) {
-            Some(entry) => {
-                entry.seen = seconds(now);
-                entry.failures = 0;
-                true
-            }
-            None => false,
-        }
+        let Some(entry) = self.entry_mut(peer) else { return false };
+        entry.seen = seconds(now);
+        let failures = core::mem::take(&mut entry.failures);
+        self.version += u64::from(failures > 0);
+        true
     }
 
     /// A request to the peer failed; true when it is taken for dead now (the caller removes it).
     pub(crate) fn fail(&mut self, peer: PeerIx) -> bool {
+        self.version += 1;
         self.entry_mut(peer).is_some_and(|entry| {
             entry.failures = entry.failures.saturating_add(1);
             entry.failures >= MAX_FAILURES
@@ -146,6 +152,7 @@ impl Table {
     /// The removed peer's bucket.
     pub(crate) fn remove(&mut self, peer: PeerIx) -> Option<usize> {
         let index = usize::from(self.bucket_of.remove(peer)?);
+        self.version += 1;
         self.buckets.get_mut(index)?.retain(|entry| entry.peer != peer);
         Some(index)
     }

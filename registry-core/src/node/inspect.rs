@@ -2,8 +2,22 @@
 
 use alloc::vec::Vec;
 
-use crate::id::{PeerId, TopicName};
+use crate::id::{PeerId, PublisherId, TopicName};
 use crate::node::Node;
+use crate::node::operations::MAX_OPERATIONS;
+use crate::time::UnixTime;
+
+/// An entry of the routing table.
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EntryView {
+    /// Bits its place shares with this node's, by the bucket it lies in.
+    pub bucket: usize,
+    /// Who.
+    pub peer: PeerId,
+    /// Its last request failed.
+    pub failing: bool,
+}
 
 /// One mesh of this node.
 #[doc(hidden)]
@@ -17,11 +31,61 @@ pub struct MeshView {
     pub candidates: usize,
 }
 
+/// The head a node holds of one log.
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct HeadView {
+    /// Whose log.
+    pub publisher: PublisherId,
+    /// The order in which heads win: the length they sign, then the time of signing.
+    pub rank: (u64, UnixTime),
+    /// Statements held.
+    pub len: u64,
+}
+
+/// What is open or held here, counted without a walk over it.
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Load {
+    /// Connected peers.
+    pub connections: usize,
+    /// Peers in the book.
+    pub known: usize,
+    /// Running commands.
+    pub operations: usize,
+}
+
 #[doc(hidden)]
 impl Node {
-    /// The routing table: bucket i holds peers that share exactly i bits with this node.
-    pub fn buckets(&self) -> Vec<Vec<PeerId>> {
-        self.kad.buckets().map(|bucket| bucket.filter_map(|peer| self.peers.id(peer)).collect()).collect()
+    /// The routing table, bucket by bucket, seniors first.
+    pub fn table(&self) -> impl Iterator<Item = EntryView> {
+        self.kad.table().buckets().enumerate().flat_map(move |(bucket, entries)| {
+            let view = move |entry: &crate::kad::Entry| {
+                let peer = self.peers.id(entry.peer)?;
+                Some(EntryView { bucket, peer, failing: entry.is_failing() })
+            };
+            entries.iter().filter_map(view)
+        })
+    }
+
+    /// Another number whenever the routing table's members or their failures have changed.
+    pub fn table_version(&self) -> u64 {
+        self.kad.table().version()
+    }
+
+    /// Is this node connected to the peer, as far as it knows?
+    pub fn is_connected(&self, peer: &PeerId) -> bool {
+        self.peers.find_connected(peer).is_some()
+    }
+
+    /// Could a request reach this peer now, as far as this node knows?
+    pub fn is_reachable(&self, peer: &PeerId) -> bool {
+        self.peers.find(peer).is_some_and(|peer| self.peers.is_reachable(self.now, peer))
+    }
+
+    /// The largest mesh of all topics this node has joined.
+    pub fn max_degree(&self) -> usize {
+        self.gossip.degrees().max().unwrap_or(0)
     }
 
     /// The meshes of the topics this node has joined.
@@ -29,5 +93,43 @@ impl Node {
         let view =
             |(topic, degree, candidates): (&TopicName, _, _)| MeshView { topic: topic.clone(), degree, candidates };
         self.gossip.meshes(self.now).map(view).collect()
+    }
+
+    /// Mesh members this node must keep away from, after a PRUNE.
+    pub fn meshed_in_backoff(&self) -> Vec<(TopicName, PeerId)> {
+        let members = self.gossip.meshed_in_backoff(self.now);
+        members.filter_map(|(topic, peer)| Some((topic.clone(), self.peers.id(peer)?))).collect()
+    }
+
+    /// Peers this node names as providers of something when asked.
+    pub fn providers_named(&self) -> Vec<PeerId> {
+        self.kad.providers_named(self.now).filter_map(|peer| self.peers.id(peer)).collect()
+    }
+
+    /// The heads held, in ascending order of publisher.
+    pub fn heads(&self) -> impl Iterator<Item = HeadView> {
+        self.catalog.heads().map(|(publisher, head, len)| HeadView { publisher, rank: (head.length, head.time), len })
+    }
+
+    /// Counts of what is open.
+    pub fn load(&self) -> Load {
+        let (known, _, _) = self.peers.load();
+        Load { connections: self.peers.connected().count(), known, operations: self.operations.len() }
+    }
+
+    /// Panics when something of the DHT is over its bound or contradicts itself.
+    pub fn assert_kad_bounds(&self) {
+        self.kad.assert_bounds(&self.config.kad);
+    }
+
+    /// Panics when something of pubsub is over its bound or contradicts itself.
+    pub fn assert_gossip_bounds(&self) {
+        self.gossip.assert_bounds(&self.config.gossip);
+    }
+
+    /// Panics when something else is over its bound.
+    pub fn assert_bounds(&self) {
+        assert!(self.operations.len() <= MAX_OPERATIONS, "{} operations", self.operations.len());
+        self.catalog.assert_bounds();
     }
 }

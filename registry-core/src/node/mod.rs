@@ -67,7 +67,7 @@ use crate::time::{Instant, UnixTime, Wake, WakeReason};
 
 use announce::Announcer;
 use commands::OwnLog;
-pub use inspect::MeshView;
+pub use inspect::{EntryView, HeadView, Load, MeshView};
 use operations::Operations;
 pub use stats::{Stats, TopicView};
 

@@ -13,7 +13,7 @@ use crate::kad::QueryId;
 use crate::time::{Duration, Instant};
 
 /// Commands running at once; more are refused as `Busy`.
-const MAX_OPERATIONS: usize = 1024;
+pub(super) const MAX_OPERATIONS: usize = 1024;
 
 /// A publish, a resolve or a dial that has not ended by itself ends then. Fetches and lookups have their own bounds.
 pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(120);

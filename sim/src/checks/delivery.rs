@@ -60,17 +60,30 @@ impl Ledger {
         }
     }
 
-    /// Each node at most once; exactly once those that `entitled` names for a thing sent then.
-    pub fn check(&self, name: &'static str, world: &World, entitled: impl Fn(NodeIx, u64) -> bool) -> Check {
-        let mut check = Check::new(name);
+    /// Each node at most once.
+    pub fn once(&self, id: &'static str, means: &'static str) -> Check {
+        let mut check = Check::new(id, means);
+        for (thing, told) in self.told.iter().filter(|(thing, _)| self.sent.contains_key(thing)) {
+            for (node, times) in told.iter().enumerate() {
+                check.judge(*times <= 1, || format!("node {node} was told {times} times of number {thing}"));
+            }
+        }
+        check
+    }
+
+    /// At least once all those, but the sender, that `entitled` names for a thing sent then.
+    pub fn all(
+        &self,
+        id: &'static str,
+        means: &'static str,
+        world: &World,
+        entitled: impl Fn(NodeIx, u64) -> bool,
+    ) -> Check {
+        let mut check = Check::new(id, means);
         for (thing, Sent { at, by }) in &self.sent {
-            let (at, by) = (*at, *by);
-            for node in 0..world.len() {
-                let times = self.told.get(thing).map_or(0, |told| told[node as usize]);
-                let least = u8::from(node != by && entitled(node, at));
-                check.judge((least..=1).contains(&times), || {
-                    format!("node {node} was told {times} times of number {thing}, sent by {by} at {at}")
-                });
+            for node in (0..world.len()).filter(|node| node != by && entitled(*node, *at)) {
+                let told = self.told.get(thing).is_some_and(|told| told[node as usize] > 0);
+                check.judge(told, || format!("node {node} was not told of number {thing}, sent by {by} at {at}"));
             }
         }
         check

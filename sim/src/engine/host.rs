@@ -144,6 +144,16 @@ impl Host {
         self.links().into_iter().map(|(peer, _)| peer).collect()
     }
 
+    /// It knows of an open connection to that node.
+    pub fn is_connected(&self, peer: NodeIx) -> bool {
+        self.links.get(&peer).is_some_and(|link| link.up)
+    }
+
+    /// Connections, counted.
+    pub fn connections(&self) -> usize {
+        self.links.len()
+    }
+
     /// Connections, by the peer's number.
     pub(super) fn links(&self) -> Vec<(NodeIx, Link)> {
         let mut links: Vec<_> = self.links.iter().map(|(peer, link)| (*peer, *link)).collect();

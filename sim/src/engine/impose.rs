@@ -73,6 +73,11 @@ impl World {
         }
     }
 
+    /// No fault is in force.
+    pub fn is_quiet(&self) -> bool {
+        self.conditions.is_calm()
+    }
+
     /// Nothing has arrived on a connection since this fault, or this turn of it, began.
     pub(super) fn give_up(&mut self, ix: NodeIx, peer: NodeIx, conn: u64, id: u32, turn: u32) {
         if self.conditions.lasts(id, turn) && self.is_linked(ix, peer, conn) {

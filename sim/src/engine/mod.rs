@@ -150,6 +150,8 @@ pub struct Planted {
     pub deaf: Option<NodeIx>,
     /// This node's frames are longer than any protocol allows.
     pub bloated: Option<NodeIx>,
+    /// What nodes run with instead of the scenario's configuration, which the checkers go by.
+    pub config: Option<Arc<Config>>,
 }
 
 /// The checksum of each part of a merge, and which of its documents are left out.
@@ -163,6 +165,7 @@ pub struct World {
     light_config: Arc<Config>,
     net: Net,
     now: u64,
+    last: Key,
     seq: u64,
     queue: Box<dyn Queue<Payload>>,
     /// Told to nodes before the step ends: the consequences of a broken connection.
@@ -204,6 +207,7 @@ impl World {
             light_config: Arc::new(scenario.light_configuration()),
             net: Net::new(seed, scenario.net.rtt),
             now: 0,
+            last: Key { at: 0, class: Class::Scenario, to: 0, from: ENGINE, seq: 0 },
             seq: 0,
             queue: options.queue.build(),
             at_once: VecDeque::new(),
@@ -224,14 +228,19 @@ impl World {
             events: 0,
             traffic: Traffic::default(),
             fired: Fired::default(),
-            spin: Check::new("no-spinning"),
-            frames: Check::new("frames-within-limits"),
+            spin: Check::new("N2-spin", "after a timeout a node asks for a later one"),
+            frames: Check::new("N1-frame", "no frame is longer than its protocol allows"),
         }
     }
 
     /// Microseconds since the start.
     pub fn now(&self) -> u64 {
         self.now
+    }
+
+    /// The event that happened last.
+    pub fn last(&self) -> &Key {
+        &self.last
     }
 
     /// Events so far.
@@ -375,13 +384,18 @@ impl World {
         Some(step)
     }
 
+    fn begin(&mut self, key: Key) {
+        self.now = key.at;
+        self.last = key;
+        self.events += 1;
+        self.trace.event(&key);
+    }
+
     fn happen(&mut self, key: Key, payload: Payload) -> Step {
         if matches!(payload, Payload::Wake) && !self.wake_is_due(key) {
             return Step::Nothing;
         }
-        self.now = key.at;
-        self.events += 1;
-        self.trace.event(&key);
+        self.begin(key);
         let (to, from) = (key.to, key.from);
         match payload {
             Payload::Timer(timer) => return Step::Timer(timer),
@@ -421,7 +435,8 @@ impl World {
             self.fired.add(Effect::Restart, 1);
         }
         let seed = node_seed(self.seed, ix, host.life);
-        let config = if host.role == self.config.role { &self.config } else { &self.light_config };
+        let usual = self.planted.config.as_ref().unwrap_or(&self.config);
+        let config = if host.role == self.config.role { usual } else { &self.light_config };
         host.node = Some(Box::new(Node::new(Arc::clone(config), host.local.clone(), seed, start)));
         host.server = config.kad.server;
         let batches = host.disk.recovery();
@@ -592,10 +607,8 @@ impl World {
         if host.life != waiting.life || host.pending.remove(&waiting.id).is_none() {
             return Step::Nothing;
         }
-        self.now = waiting.at;
-        self.events += 1;
-        let seq = waiting.id.0;
-        self.trace.event(&Key { at: waiting.at, class: Class::Local, to: waiting.node, from: waiting.node, seq });
+        let (seq, node) = (waiting.id.0, waiting.node);
+        self.begin(Key { at: waiting.at, class: Class::Local, to: node, from: node, seq });
         self.input(waiting.node, Input::RequestFailed { id: waiting.id, why: RequestError::Timeout });
         self.settle();
         Step::Node(waiting.node)

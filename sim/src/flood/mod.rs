@@ -193,8 +193,13 @@ impl Driver {
         }
         let searchers = rng.sample((0..honest).collect(), SEARCHERS);
         let found = Default::default();
-        let checks = ["found-from-before", "found-from-settled", "found-when-followed"].map(Check::new);
-        let within = Check::new("within-budget");
+        let checks = [
+            ("found-from-before", "releases from before the flood are found"),
+            ("found-from-settled", "new releases of settled publishers are found"),
+            ("found-when-followed", "releases of followed newcomers are found"),
+        ]
+        .map(|(id, means)| Check::new(id, means));
+        let within = Check::new("within-budget", "no node keeps more than its budget");
         let tasks = Vec::new();
         let mut driver =
             Self { world, packages, honest, searchers, tasks, announced, budget, most_bytes: 0, within, found, checks };
@@ -333,7 +338,7 @@ impl Driver {
 
     fn report(self, scenario: &FloodScenario, flood: &[Vec<Write>], command: String) -> FloodReport {
         let stats = || (0..self.honest).map(|node| self.world.node(node).expect("it runs").stats());
-        let mut arrives = Check::new("flood-arrives");
+        let mut arrives = Check::new("flood-arrives", "the flood is many times what a node keeps");
         for (node, stats) in stats().enumerate() {
             arrives.judge(stats.refused > 0 || stats.put_out > 0, || format!("node {node} has had room for all"));
         }
@@ -392,10 +397,7 @@ impl fmt::Display for FloodReport {
             let (name, words) = (share(by_name), share(by_words));
             writeln!(f, "{kind:<24} found by name {name:>6.2} %, by words {words:>6.2} % of {}", by_name.1)?;
         }
-        for Check { name, evaluated, violations, examples } in &self.checks {
-            writeln!(f, "  {name:<22} {evaluated:>9} evaluated {violations:>4} violations")?;
-            examples.iter().try_for_each(|example| writeln!(f, "      {example}"))?;
-        }
+        self.checks.iter().try_for_each(|check| write!(f, "{check}"))?;
         let rss = self.peak_rss_bytes.unwrap_or(0) >> 20;
         writeln!(f, "{:.1} CPU seconds, {rss} MiB", self.cpu_seconds.unwrap_or(0.0))
     }

@@ -174,8 +174,8 @@ impl<'a> Driver<'a> {
             failed: 0,
             recall: (0, 0),
             wanted_percent: scenario.wanted_percent(),
-            truth: Check::new("no-lie-shown"),
-            ended: Check::new("searches-end"),
+            truth: Check::new("no-lie-shown", "only current, verified releases are shown"),
+            ended: Check::new("searches-end", "every search ends"),
             before: Traffic::default(),
         }
     }
@@ -235,7 +235,7 @@ impl<'a> Driver<'a> {
         for ((node, _), (query, _)) in std::mem::take(&mut self.running) {
             self.ended.judge(false, || format!("{query:?} at node {node}"));
         }
-        let mut recall = Check::new("light-recall");
+        let mut recall = Check::new("light-recall", "a light search finds what perfect knowledge finds");
         recall.judge_share(self.recall.0, self.recall.1, self.wanted_percent, "a true best result was shown");
         let [spin, frames] = self.world.checks();
         let checks = vec![recall, self.truth, self.ended, spin, frames];
@@ -274,11 +274,7 @@ impl fmt::Display for LightReport {
         let Told { forged, irrelevant, empty, stale } = told;
         writeln!(f, "lies told: {forged} forged, {irrelevant} irrelevant, {empty} empty, {stale} stale answers")?;
         writeln!(f, "a search: {} ms median, {} ms p99, {} bytes", search_ms.0, search_ms.1, self.bytes_per_search)?;
-        for check in &self.checks {
-            let Check { name, evaluated, violations, examples } = check;
-            writeln!(f, "  {name:<22} {evaluated:>9} evaluated {violations:>4} violations")?;
-            examples.iter().try_for_each(|example| writeln!(f, "      {example}"))?;
-        }
+        self.checks.iter().try_for_each(|check| write!(f, "{check}"))?;
         let rss = self.peak_rss_bytes.unwrap_or(0) >> 20;
         writeln!(f, "{:.1} CPU seconds, {rss} MiB", self.cpu_seconds.unwrap_or(0.0))
     }

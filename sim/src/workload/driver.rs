@@ -1,7 +1,6 @@
 //! Carries out the schedule and listens to what the nodes tell.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
+use bytes::Bytes;
 use registry_core::PeerId;
 use registry_core::catalog::{Content, ReleaseInfo};
 use registry_core::command::{Command, DhtCommand, PubsubCommand};
@@ -10,6 +9,7 @@ use registry_core::id::OpId;
 use registry_core::search::SearchPage;
 
 use super::{Op, Simulation, Why};
+use crate::checks::panics::guard;
 use crate::engine::{NodeIx, Step};
 use crate::mix::stream;
 use crate::scenario::SECOND;
@@ -18,11 +18,9 @@ use crate::schedule::{Entry, JUDGE_TIME, Operation, What};
 /// The topic every node follows.
 const TOPIC: &str = "sim";
 
-/// The timer of each virtual second; the others are places in the schedule, doubled, odd ones for the end of a fault.
-const TICK: u64 = u64::MAX;
-
 impl Simulation<'_> {
-    /// Tells the world when the entries of the schedule are due.
+    /// Tells the world when the entries of the schedule are due: timers are places in the schedule, doubled, odd ones for
+    /// the end of a fault.
     pub(super) fn lay_down(&mut self) {
         for (timer, Entry { at, what }) in (0..).step_by(2).zip(&self.schedule.entries) {
             self.world.schedule_timer(*at, timer);
@@ -30,7 +28,6 @@ impl Simulation<'_> {
                 self.world.schedule_timer(at + lasts, timer + 1);
             }
         }
-        self.world.schedule_timer(SECOND, TICK);
     }
 
     /// Lets virtual time go on by so many microseconds; false when the run is over: its end has come, or everything was
@@ -38,11 +35,24 @@ impl Simulation<'_> {
     pub fn advance(&mut self, micros: u64) -> bool {
         let asked = self.scenario.judge_at() + JUDGE_TIME;
         let until = (self.until + micros).min(self.end_at());
-        let done = catch_unwind(AssertUnwindSafe(|| self.run_until(until)));
+        if let Err(said) = guard(|| self.run_by_seconds(until)) {
+            self.panicked(Some(said));
+            return false;
+        }
         self.until = until;
-        let is_broken = done.is_err();
-        self.unbroken.judge(!is_broken, || text_of(done));
-        !is_broken && until < self.end_at() && (until < asked || !self.ops.is_empty())
+        until < self.end_at() && (until < asked || !self.ops.is_empty())
+    }
+
+    /// What happens at a full second belongs to the second that begins with it.
+    fn run_by_seconds(&mut self, until: u64) {
+        for second in self.until / SECOND..until / SECOND {
+            self.seconds.begin(&mut self.world);
+            self.run_until((second + 1) * SECOND - 1);
+            self.seconds.end(&mut self.world);
+        }
+        if !until.is_multiple_of(SECOND) {
+            self.run_until(until);
+        }
     }
 
     fn run_until(&mut self, until: u64) {
@@ -53,36 +63,29 @@ impl Simulation<'_> {
             while let Some(node) = self.world.take_crashed() {
                 self.crashed(node);
             }
+            self.checkers.after(&self.world, step);
             while let Some((node, event)) = self.world.take_emitted() {
+                self.checkers.heard(&self.world, node, &event);
                 self.hear(node, event);
             }
         }
     }
 
     fn perform(&mut self, timer: u64) {
-        if timer == TICK {
-            self.tick();
-            return;
-        }
         let place = (timer / 2) as usize;
         if timer % 2 == 1 {
             self.world.lift(place as u32);
+            self.checkers.disturbed(&self.world);
             return;
         }
         self.applied[place] = match self.schedule.entries[place].what.clone() {
             What::Do(operation) => self.operate(operation),
-            What::Strike { fault, nodes, .. } => self.world.impose(place as u32, &fault, &nodes),
+            What::Strike { fault, nodes, .. } => {
+                let has_struck = self.world.impose(place as u32, &fault, &nodes);
+                self.checkers.disturbed(&self.world);
+                has_struck
+            }
         };
-    }
-
-    fn tick(&mut self) {
-        let now = self.world.now();
-        self.seconds.end(&mut self.world);
-        if (self.scenario.work_at()..self.scenario.judge_at()).contains(&now) {
-            let mut rng = stream(self.seed, "inspect", (now / SECOND) as u32, 0);
-            self.inspector.inspect(&self.world, &mut rng);
-        }
-        self.world.schedule_timer(now + SECOND, TICK);
     }
 
     /// Asks a node for something; false when it cannot be asked.
@@ -150,9 +153,10 @@ impl Simulation<'_> {
     fn look_up(&mut self, node: NodeIx, number: u32) -> bool {
         let mut key = vec![0; 32];
         stream(self.seed, "key", number, 0).fill(&mut key);
-        let truth = self.oracle.closest(&self.world, node, &key);
+        let key = Bytes::from(key);
+        let truth = self.oracle.closest(&self.world, node, &key, self.scenario.config.kad.k);
         let at = self.world.now();
-        self.start(node, Command::Dht(DhtCommand::Closest(key.into())), Op::Lookup { truth, at })
+        self.start(node, Command::Dht(DhtCommand::Closest(key.clone())), Op::Lookup { key, truth, at })
     }
 
     /// Starts an operation; false when the node refuses it.
@@ -169,6 +173,9 @@ impl Simulation<'_> {
     fn crashed(&mut self, node: NodeIx) {
         self.subscribed[node as usize] = None;
         self.messages.forget(node);
+        if self.world.host(node).disk().is_empty() {
+            self.announced.forget(node);
+        }
         let interrupted: Vec<_> =
             self.ops.range((node, OpId(0))..=(node, OpId(u64::MAX))).map(|(key, _)| *key).collect();
         for key in interrupted {
@@ -230,11 +237,9 @@ impl Simulation<'_> {
                 }
             }
             Event::Dht { op, result: DhtResult::Closest { peers, hops } } => {
-                if let Some(Op::Lookup { truth, at }) = self.end(node, op) {
+                if let Some(Op::Lookup { key, truth, at }) = self.end(node, op) {
                     let found: Vec<PeerId> = peers.into_iter().map(|(peer, _)| peer).collect();
-                    self.lookups.record(&self.world, &truth, found.into_iter());
-                    self.lookups.hops.push(hops.into());
-                    self.lookups.times.push(now - at);
+                    self.lookups.found(&self.world, &key, &truth, &found, now - at, hops.into());
                 }
             }
             Event::PubsubPublished { op, .. } => {
@@ -294,7 +299,7 @@ impl Simulation<'_> {
             Some(op @ (Op::Resolve { .. } | Op::Fetch { .. } | Op::Search { .. })) => {
                 self.found.judge(false, || format!("node {node}: {op:?} ends in {error}"));
             }
-            Some(Op::Lookup { truth, .. }) => self.lookups.record(&self.world, &truth, std::iter::empty()),
+            Some(Op::Lookup { truth, .. }) => self.lookups.failed(&self.world, &truth),
             None => {}
         }
     }
@@ -315,11 +320,4 @@ impl Simulation<'_> {
     fn is_ready(&self, node: NodeIx) -> bool {
         self.subscribed.get(node as usize).is_some_and(Option::is_some)
     }
-}
-
-/// What a panic says of itself.
-fn text_of(panic: std::thread::Result<()>) -> String {
-    let Err(panic) = panic else { return String::new() };
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
-    text.unwrap_or("a panic without words").into()
 }

@@ -5,13 +5,16 @@ mod packages;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+use registry_core::BlockId;
 use registry_core::id::OpId;
-use registry_core::{BlockId, Config};
 
-use crate::checks::Check;
-use crate::checks::bounds::Inspector;
 use crate::checks::closest::{Lookups, Oracle};
 use crate::checks::delivery::Ledger;
+use crate::checks::mesh::mean_degree;
+use crate::checks::panics::guard;
+use crate::checks::records::Truth;
+use crate::checks::{Check, Checkers};
 use crate::engine::{NodeIx, Options, Planted, World};
 use crate::report::{Report, Slo, Verdict, Work, cpu_seconds, peak_rss_bytes, quantile};
 use crate::scenario::{SECOND, Scenario};
@@ -31,7 +34,7 @@ enum Op {
     Search { package: u32, why: Why },
     Resolve { package: u32, why: Why },
     Fetch { package: u32, why: Why },
-    Lookup { truth: Vec<NodeIx>, at: u64 },
+    Lookup { key: Bytes, truth: Vec<NodeIx>, at: u64 },
     Message(u32),
 }
 
@@ -66,13 +69,13 @@ pub struct Simulation<'a> {
     subscribed: Vec<Option<u64>>,
     oracle: Oracle,
     lookups: Lookups,
-    inspector: Inspector,
+    checkers: Checkers,
     announced: Ledger,
     messages: Ledger,
     found: Check,
     bytes: Check,
     ended: Check,
-    unbroken: Check,
+    panics: Check,
     work: Work,
     seconds: Seconds,
 }
@@ -91,8 +94,7 @@ impl<'a> Simulation<'a> {
         let world = World::new(scenario, seed, options, &Vec::from_iter(publishers));
         let packages: BTreeMap<u32, Package> =
             published.into_iter().map(|(number, by)| (number, Package::new(seed, number, by, &world))).collect();
-        let mut expected = Config::default();
-        scenario.knobs.apply(&mut expected);
+        let config = scenario.configuration();
         let mut simulation = Self {
             scenario,
             seed,
@@ -102,14 +104,14 @@ impl<'a> Simulation<'a> {
             ops: BTreeMap::new(),
             subscribed: vec![None; world.len() as usize],
             oracle: Oracle::new(&world),
-            lookups: Lookups::default(),
-            inspector: Inspector::new(expected),
+            lookups: Lookups::new(&config),
+            checkers: Checkers::new(&world, &config, truth(&world, &packages)),
             announced: Ledger::new(world.len()),
             messages: Ledger::new(world.len()),
-            found: Check::new("publish-is-found"),
-            bytes: Check::new("bytes-verify"),
-            ended: Check::new("operations-end"),
-            unbroken: Check::new("no-panic"),
+            found: Check::new("R4", "what was acknowledged is found and fetched by nodes that do not hold it"),
+            bytes: Check::new("R3", "fetched bytes and resolved statements are those that were published"),
+            ended: Check::new("N2-end", "every operation ends"),
+            panics: Check::new("N3", "nothing panics"),
             work: Work::default(),
             seconds: Seconds::default(),
             packages,
@@ -159,10 +161,9 @@ impl<'a> Simulation<'a> {
 
     /// Violations seen so far by the checks that look all the time.
     pub fn violations(&self) -> u64 {
-        let [table, mesh] = self.inspector.checks();
-        let [spin, frames] = self.world.checks();
-        let seen = [&self.found, &self.bytes, &self.ended, &self.unbroken, &table, &mesh, &spin, &frames];
-        seen.iter().map(|check| check.violations).sum()
+        let own = [&self.found, &self.bytes, &self.ended, &self.panics].map(|check| check.violations);
+        let checks = self.checkers.checks().into_iter().chain(self.world.checks());
+        own.iter().sum::<u64>() + checks.map(|check| check.violations).sum::<u64>()
     }
 
     /// The digest at the end of each virtual second so far.
@@ -170,15 +171,21 @@ impl<'a> Simulation<'a> {
         &self.seconds
     }
 
-    /// Keeps every event of this virtual second.
+    /// Keeps every event of this virtual second, counted from 0.
     pub fn record(&mut self, second: u64) {
-        self.seconds.record(second);
+        self.seconds.recorded = Some(second);
     }
 
     /// Runs to the end.
     pub fn finish(mut self) -> Report {
         while self.advance(SECOND) {}
         self.report()
+    }
+
+    /// Somebody has panicked, which ends the run, or nobody has.
+    fn panicked(&mut self, said: Option<String>) {
+        let (now, last) = (self.world.now(), *self.world.last());
+        self.panics.judge(said.is_none(), || format!("at {now} us, after {last:?}: {said:?}"));
     }
 
     /// How often a node gets a pubsub message whole, on average.
@@ -190,6 +197,9 @@ impl<'a> Simulation<'a> {
 
     /// What the run has shown.
     pub fn report(mut self) -> Report {
+        let said = guard(|| self.checkers.ended(&self.world)).err();
+        self.panicked(said);
+        self.panics.evaluated = self.world.events();
         for ((node, _), op) in std::mem::take(&mut self.ops) {
             self.ended.judge(false, || format!("{op:?} at node {node}"));
         }
@@ -198,21 +208,22 @@ impl<'a> Simulation<'a> {
         };
         let steady = |node: NodeIx, _| self.world.host(node).is_up() && self.world.host(node).life() == 0;
         let [spin, frames] = self.world.checks();
-        let [table, mesh] = self.inspector.checks();
-        let checks = vec![
-            self.found.clone(),
+        let (announced, messages, world) = (&self.announced, &self.messages, &self.world);
+        let mut checks = self.checkers.checks();
+        checks.extend(self.lookups.checks(world.len()));
+        checks.extend([
             self.bytes.clone(),
-            self.lookups.completeness(),
-            self.lookups.hops(self.world.len()),
-            self.announced.check("updates-exactly-once", &self.world, steady),
-            self.messages.check("gossip-exactly-once", &self.world, subscribed),
+            self.found.clone(),
+            announced.once("U1", "an application is told once of a release"),
+            announced.all("U4", "every node that did not crash is told of each release", world, steady),
+            messages.once("G1", "an application is told once of a pubsub message"),
+            messages.all("G4", "every subscriber is told of each pubsub message", world, subscribed),
             self.ended.clone(),
-            self.unbroken.clone(),
-            table,
-            mesh,
             spin,
             frames,
-        ];
+            self.panics.clone(),
+        ]);
+        checks.sort_by_key(|check| check.id);
         let slos = vec![
             Slo::new("publish to findable", &self.announced.delays, 1_000_000),
             Slo::new("lookup", &self.lookups.times, 500_000),
@@ -235,9 +246,17 @@ impl<'a> Simulation<'a> {
             checks,
             slos,
             median_hops: quantile(&self.lookups.hops, 50),
-            mean_mesh_degree: self.inspector.mean_degree(),
+            mean_mesh_degree: mean_degree(&self.world),
             copies_per_node: self.copies_per_node(),
             traffic: *self.world.traffic(),
         }
     }
+}
+
+fn truth(world: &World, packages: &BTreeMap<u32, Package>) -> Truth {
+    let mut truth = Truth::default();
+    packages
+        .values()
+        .for_each(|it| truth.add((it.by, world.host(it.by).peer_id()), it.publisher, &it.name, &it.version, it.root));
+    truth
 }

@@ -13,7 +13,7 @@ const SETTLED: NodeIx = 1;
 const FRESH: NodeIx = 3;
 
 fn fires(report: &FloodReport, name: &str) -> bool {
-    report.checks.iter().find(|check| check.name == name).expect("the check exists").violations > 0
+    report.checks.iter().find(|check| check.id == name).expect("the check exists").violations > 0
 }
 
 /// These nodes serve neither logs nor searches; without a voice, they do not gossip either.

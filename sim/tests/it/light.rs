@@ -31,6 +31,6 @@ fn light_searches_find_what_is_true_among_liars() {
 #[test]
 fn nothing_but_liars_is_found_out() {
     let lost = report(&scenario(100));
-    let fires = |name| lost.checks.iter().any(|check| check.name == name && check.violations > 0);
+    let fires = |name| lost.checks.iter().any(|check| check.id == name && check.violations > 0);
     assert!(fires("light-recall") && fires("no-lie-shown"), "{lost}");
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use registry_core::action::{Action, StoreRequest};
+use registry_core::action::{Action, StoreRequest, Table};
+use registry_core::catalog::{Name, ReleaseInfo};
 use registry_core::event::{DhtResult, Event};
-use registry_core::{Config, Protocol};
+use registry_core::peers::Offence;
+use registry_core::{Config, Digest, Protocol};
 use sim::engine::{NodeIx, Planted};
 use sim::scenario::SECOND;
 use sim::{Options, Report, Scenario, Simulation, Verdict, plan};
@@ -35,10 +37,15 @@ fn configured(change: impl FnOnce(&mut Config)) -> Arc<Config> {
     Arc::new(config)
 }
 
+/// All nodes run with a configuration that the checkers do not know of.
+fn astray(change: impl FnOnce(&mut Config)) -> Planted {
+    Planted { config: Some(configured(change)), ..Planted::default() }
+}
+
 #[track_caller]
-fn assert_fires(report: &Report, name: &str) {
-    let check = report.checks.iter().find(|check| check.name == name).expect("the check exists");
-    assert!(check.violations > 0, "{name} does not fire: {report}");
+fn assert_fires(report: &Report, id: &str) {
+    let check = report.checks.iter().find(|check| check.id == id).expect("the check exists");
+    assert!(check.violations > 0, "{id} does not fire: {report}");
     assert_eq!(report.verdict, Verdict::Violation);
 }
 
@@ -54,7 +61,7 @@ fn a_publisher_that_sends_no_blocks_is_found_out() {
         Action::Send { msg, .. } if msg.protocol() == Protocol::Bitswap => vec![],
         action => vec![action],
     });
-    assert_fires(&run(&quiet(), silent), "publish-is-found");
+    assert_fires(&run(&quiet(), silent), "R4");
 }
 
 #[test]
@@ -65,7 +72,7 @@ fn a_search_that_finds_nothing_is_found_out() {
         }
         vec![action]
     });
-    assert_fires(&run(&quiet(), blind), "publish-is-found");
+    assert_fires(&run(&quiet(), blind), "R4");
 }
 
 #[test]
@@ -76,13 +83,23 @@ fn altered_bytes_are_found_out() {
         }
         vec![action]
     });
-    assert_fires(&run(&quiet(), corrupting), "bytes-verify");
+    assert_fires(&run(&quiet(), corrupting), "R3");
 }
 
 #[test]
 fn lookups_that_miss_close_nodes_are_found_out() {
-    let config = configured(|config| config.kad.k = 3);
-    assert_fires(&run(&Scenario { config, ..quiet() }, Planted::default()), "lookup-finds-closest");
+    assert_fires(&run(&quiet(), astray(|config| config.kad.k = 3)), "K4");
+}
+
+#[test]
+fn lookups_out_of_order_are_found_out() {
+    let backwards = tamper(|_, mut action| {
+        if let Action::Emit(Event::Dht { result: DhtResult::Closest { peers, .. }, .. }) = &mut action {
+            peers.reverse();
+        }
+        vec![action]
+    });
+    assert_fires(&run(&idle(14), backwards), "K2");
 }
 
 #[test]
@@ -93,7 +110,7 @@ fn lookups_with_too_many_hops_are_found_out() {
         }
         vec![action]
     });
-    assert_fires(&run(&quiet(), detours), "lookup-hops");
+    assert_fires(&run(&quiet(), detours), "K4-hops");
 }
 
 #[test]
@@ -102,7 +119,7 @@ fn an_update_told_twice_is_found_out() {
         Action::Emit(Event::Update { .. }) => vec![action.clone(), action],
         action => vec![action],
     });
-    assert_fires(&run(&quiet(), repeating), "updates-exactly-once");
+    assert_fires(&run(&quiet(), repeating), "U1");
 }
 
 #[test]
@@ -111,7 +128,7 @@ fn an_update_never_told_is_found_out() {
         Action::Emit(Event::Update { .. }) if node == 3 => vec![],
         action => vec![action],
     });
-    assert_fires(&run(&quiet(), forgetful), "updates-exactly-once");
+    assert_fires(&run(&quiet(), forgetful), "U4");
 }
 
 #[test]
@@ -120,7 +137,7 @@ fn a_message_delivered_twice_is_found_out() {
         Action::Emit(Event::PubsubMessage { .. }) => vec![action.clone(), action],
         action => vec![action],
     });
-    assert_fires(&run(&quiet(), repeating), "gossip-exactly-once");
+    assert_fires(&run(&quiet(), repeating), "G1");
 }
 
 #[test]
@@ -129,31 +146,140 @@ fn an_operation_that_never_ends_is_found_out() {
         Action::Emit(Event::Fetched { .. }) => vec![],
         action => vec![action],
     });
-    assert_fires(&run(&quiet(), hanging), "operations-end");
+    assert_fires(&run(&quiet(), hanging), "N2-end");
 }
 
 #[test]
 fn a_timer_that_does_not_move_is_found_out() {
     let mut scenario = quiet();
     (scenario.work.lasts, scenario.work.publishes, scenario.judge.calm) = (60 * SECOND, 1, 10 * SECOND);
-    assert_fires(&run(&scenario, Planted { deaf: Some(1), ..Planted::default() }), "no-spinning");
+    assert_fires(&run(&scenario, Planted { deaf: Some(1), ..Planted::default() }), "N2-spin");
 }
 
 #[test]
 fn a_frame_over_the_limit_is_found_out() {
-    assert_fires(&run(&quiet(), Planted { bloated: Some(2), ..Planted::default() }), "frames-within-limits");
+    assert_fires(&run(&quiet(), Planted { bloated: Some(2), ..Planted::default() }), "N1-frame");
 }
 
 #[test]
 fn an_overfull_bucket_is_found_out() {
-    let config = configured(|config| config.kad.k = 60);
-    let scenario = Scenario { config, ..idle(60) };
-    assert_fires(&run(&scenario, Planted::default()), "table-bounds");
+    assert_fires(&run(&idle(60), astray(|config| config.kad.k = 60)), "K1");
 }
 
 #[test]
 fn an_overfull_mesh_is_found_out() {
-    let config = configured(|config| (config.gossip.d, config.gossip.d_lo, config.gossip.d_hi) = (20, 18, 30));
-    let scenario = Scenario { config, ..idle(30) };
-    assert_fires(&run(&scenario, Planted::default()), "mesh-bounds");
+    let wide = |config: &mut Config| (config.gossip.d, config.gossip.d_lo, config.gossip.d_hi) = (20, 18, 30);
+    assert_fires(&run(&idle(30), astray(wide)), "G2");
+}
+
+#[test]
+fn tables_that_do_not_recover_are_found_out() {
+    let mut scenario = idle(14);
+    scenario.work.lasts = 32 * 60 * SECOND;
+    assert_fires(&run(&scenario, astray(|config| config.kad.k = 3)), "K5");
+}
+
+#[test]
+fn a_node_that_nobody_reaches_is_found_out() {
+    let alone = tamper(|node, action| match action {
+        Action::Dial { .. } if node == 3 => vec![],
+        action => vec![action],
+    });
+    assert_fires(&run(&idle(8), alone), "K7");
+}
+
+#[test]
+fn a_mesh_that_only_one_side_knows_is_found_out() {
+    let mute = tamper(|node, action| match action {
+        Action::Send { msg, .. } if node == 3 && msg.protocol() == Protocol::Gossip => vec![],
+        action => vec![action],
+    });
+    assert_fires(&run(&idle(14), mute), "G5");
+}
+
+#[test]
+fn a_charge_against_an_honest_node_is_found_out() {
+    let slander = tamper(|_, action| match action {
+        Action::Emit(Event::PeerUp(peer)) => {
+            let offence = Offence::BadBlock;
+            vec![
+                Action::Emit(Event::PeerUp(peer)),
+                Action::Emit(Event::PeerMisbehaved { peer, offence, banned: false }),
+            ]
+        }
+        action => vec![action],
+    });
+    assert_fires(&run(&idle(8), slander), "H1");
+}
+
+#[test]
+fn a_book_over_its_cap_is_found_out() {
+    let config = configured(|config| (config.peers.max_known, config.peers.max_connections) = (1, 1));
+    let usual = Planted { config: Some(Arc::default()), ..Planted::default() };
+    assert_fires(&run(&Scenario { config, ..idle(80) }, usual), "N1");
+}
+
+#[test]
+fn a_panic_is_found_out() {
+    let mut actions = 0;
+    let failing = tamper(move |_, action| {
+        actions += 1;
+        assert!(actions < 1_000, "planted");
+        vec![action]
+    });
+    let report = run(&idle(8), failing);
+    assert_fires(&report, "N3");
+    let said = &report.checks.iter().find(|check| check.id == "N3").expect("the check exists").examples[0];
+    assert!(said.contains("planted"), "{said}");
+}
+
+#[test]
+fn a_release_that_nobody_published_is_found_out() {
+    let invented = altering(|release| release.release.meta.name = Name::new("invented").expect("a name"));
+    assert_fires(&run(&idle(8), invented), "R1");
+}
+
+#[test]
+fn two_statements_of_one_version_are_found_out() {
+    let forged = altering(|release| release.statement = Digest::of(b"another"));
+    assert_fires(&run(&idle(8), forged), "R2");
+}
+
+#[test]
+fn a_search_for_what_is_not_current_is_found_out() {
+    let stale = tamper(|_, mut action| {
+        if let Action::Emit(Event::SearchDone { page, .. }) = &mut action {
+            page.hits.iter_mut().for_each(|hit| Arc::make_mut(&mut hit.release).statement = Digest::of(b"older"));
+        }
+        vec![action]
+    });
+    assert_fires(&run(&idle(8), stale), "X1");
+}
+
+#[test]
+fn a_log_that_is_not_stored_is_found_out() {
+    let forgetful = || {
+        tamper(|_, mut action| {
+            if let Action::Store { request: StoreRequest::Commit(writes), .. } = &mut action {
+                writes.retain(|write| write.table != Table::Log);
+            }
+            vec![action]
+        })
+    };
+    assert_fires(&run(&idle(8), forgetful()), "R5-out");
+    let mut scenario = quiet();
+    scenario.set_crashes(50);
+    assert_fires(&run(&scenario, forgetful()), "R5");
+}
+
+/// Node 3 tells its application of other releases than there are.
+fn altering(change: impl Fn(&mut ReleaseInfo) + 'static) -> Planted {
+    tamper(move |node, mut action| {
+        if let Action::Emit(Event::Update { release, .. }) = &mut action
+            && node == 3
+        {
+            change(Arc::make_mut(release));
+        }
+        vec![action]
+    })
 }

@@ -44,7 +44,7 @@ fn what_was_refused_says_so_and_is_kept_by_whoever_follows() {
     let mut config = Config::default();
     config.catalog.max_publishers = ROOM;
     let scenario = Scenario { config: Arc::new(config), ..Scenario::standard(PUBLISHERS + 1) };
-    let mut world = World::new(&scenario, 1, &Options::default(), &(0..PUBLISHERS).collect::<Vec<_>>());
+    let mut world = World::new(&scenario, 1, &Options::default(), &Vec::from_iter(0..PUBLISHERS));
     (0..=READER).for_each(|node| world.schedule_boot(u64::from(node) * SECOND, node));
     run_until(&mut world, 30 * SECOND);
     for node in 0..PUBLISHERS {

@@ -33,7 +33,7 @@ fn failed() -> (Report, Bug) {
 #[test]
 fn a_failure_fails_again_from_its_file_and_passes_when_mended() {
     let (report, bug) = failed();
-    assert_eq!(bug.violates, "gossip-exactly-once");
+    assert_eq!(bug.violates, "G1");
     let simulation = Simulation::new(&bug.scenario, bug.seed, bug.schedule(), &Options::default());
     let repeated = simulation.plant(planted()).finish();
     assert_eq!(bug.judge(&repeated), (Verdict::Violation, true));

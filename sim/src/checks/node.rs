@@ -1,0 +1,169 @@
+//! One node: what it holds, how busy it is, whom it blames, and what it still says of others.
+
+use registry_core::Config;
+use registry_core::event::Event;
+
+use super::panics::guard;
+use super::{Check, Checker};
+use crate::engine::{NodeIx, World};
+use crate::fault::Effect;
+use crate::queue::Class;
+use crate::scenario::SECOND;
+
+/// Timeouts of one node in one virtual second; it has a few machines, each with timers some milliseconds apart.
+const MAX_WAKES: u32 = 2_000;
+/// Events of one node in one virtual second; the entrance of a thousand nodes has some thousands.
+const MAX_EVENTS: u32 = 50_000;
+/// Whoever is trimmed may still be counted while the other side does not know, and dials under way come in addition.
+const SPARE_CONNECTIONS: usize = 64;
+/// A provider's last word may still be on its way when it goes down, in microseconds.
+const SLACK: u64 = 60 * SECOND;
+
+/// N1, N2, G3 and the bounds of the DHT.
+pub struct Bounds {
+    connections: usize,
+    known: usize,
+    busy: Vec<Busy>,
+    load: Check,
+    storm: Check,
+    gossip: Check,
+    kad: Check,
+}
+
+/// Of the present virtual second.
+#[derive(Clone, Copy, Default)]
+struct Busy {
+    second: u64,
+    wakes: u32,
+    events: u32,
+}
+
+impl Bounds {
+    /// For nodes with this configuration.
+    pub fn new(world: &World, config: &Config) -> Self {
+        Self {
+            connections: 2 * config.peers.max_connections + SPARE_CONNECTIONS,
+            known: config.peers.max_known + 2 * config.peers.max_connections + SPARE_CONNECTIONS,
+            busy: vec![Busy::default(); world.len() as usize],
+            load: Check::new("N1", "connections, known peers, operations and queues stay within their caps"),
+            storm: Check::new("N2", "a node has at most 2,000 timeouts and 50,000 events in a virtual second"),
+            gossip: Check::new("G3", "seen, cached, pending and wanted messages and control stay within their caps"),
+            kad: Check::new("K2-load", "a lookup has at most alpha requests in flight, records stay within quotas"),
+        }
+    }
+}
+
+impl Checker for Bounds {
+    fn touched(&mut self, world: &World, node: NodeIx) {
+        let busy = &mut self.busy[node as usize];
+        let second = world.now() / SECOND;
+        if busy.second != second {
+            *busy = Busy { second, wakes: 0, events: 0 };
+        }
+        busy.events += 1;
+        busy.wakes += u32::from(world.last().class == Class::Wake);
+        let Busy { wakes, events, .. } = *busy;
+        let calm = wakes <= MAX_WAKES && events <= MAX_EVENTS;
+        self.storm.judge(calm, || format!("node {node} in second {second}: {wakes} timeouts, {events} events"));
+    }
+
+    fn sampled(&mut self, world: &World, ix: NodeIx) {
+        let Some(node) = world.node(ix) else { return };
+        let load = node.load();
+        let fits = load.connections <= self.connections && load.known <= self.known;
+        self.load.judge(fits, || format!("node {ix}: {load:?}"));
+        for (check, holds) in [
+            (&mut self.load, guard(|| node.assert_bounds())),
+            (&mut self.gossip, guard(|| node.assert_gossip_bounds())),
+            (&mut self.kad, guard(|| node.assert_kad_bounds())),
+        ] {
+            let said = holds.err();
+            check.judge(said.is_none(), || format!("node {ix} at {} s: {said:?}", world.now() / SECOND));
+        }
+    }
+
+    fn ended(&mut self, world: &World, _quiet: u64) {
+        (0..world.len()).for_each(|ix| self.sampled(world, ix));
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        vec![self.load.clone(), self.storm.clone(), self.gossip.clone(), self.kad.clone()]
+    }
+}
+
+/// H1.
+pub struct Conduct {
+    blamed: Check,
+    /// Some nodes have sent what no honest node sends.
+    excused: bool,
+}
+
+impl Default for Conduct {
+    fn default() -> Self {
+        Self { blamed: Check::new("H1", "no honest node is charged with an offence"), excused: false }
+    }
+}
+
+impl Checker for Conduct {
+    fn heard(&mut self, world: &World, node: NodeIx, event: &Event) {
+        let fired = world.fired();
+        self.excused |= fired.of(Effect::Garbled) + fired.of(Effect::Altered) > 0;
+        match event {
+            Event::PeerUp(_) => self.blamed.judge(true, String::new),
+            Event::PeerMisbehaved { peer, offence, banned: _ } if !self.excused => {
+                let peer = world.find(peer);
+                self.blamed.judge(false, || format!("node {node} charges node {peer:?} with {offence:?}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        (!self.excused).then(|| self.blamed.clone()).into_iter().collect()
+    }
+}
+
+/// R6.
+pub struct Expiry {
+    ttl: u64,
+    /// Since which sweep each node has been down.
+    down_since: Vec<Option<u64>>,
+    expired: Check,
+}
+
+impl Expiry {
+    /// For nodes with this configuration.
+    pub fn new(world: &World, config: &Config) -> Self {
+        Self {
+            ttl: config.kad.provider_ttl.as_micros() as u64 + SLACK,
+            down_since: vec![None; world.len() as usize],
+            expired: Check::new("R6", "no provider record outlives its provider by more than its life"),
+        }
+    }
+}
+
+impl Checker for Expiry {
+    fn swept(&mut self, world: &World, _quiet: u64) {
+        let now = world.now();
+        for node in 0..world.len() {
+            let down = &mut self.down_since[node as usize];
+            *down = if world.host(node).is_up() { None } else { down.or(Some(now)) };
+        }
+        if now <= self.ttl {
+            return;
+        }
+        for holder in 0..world.len() {
+            let Some(node) = world.node(holder) else { continue };
+            for provider in node.providers_named().iter().filter_map(|peer| world.find(peer)) {
+                let gone = self.down_since[provider as usize].map_or(0, |since| now - since);
+                self.expired.judge(gone <= self.ttl, || {
+                    format!("node {holder} still names node {provider}, down for {} s", gone / SECOND)
+                });
+            }
+        }
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        (self.expired.evaluated > 0).then(|| self.expired.clone()).into_iter().collect()
+    }
+}
