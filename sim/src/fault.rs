@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::adversary::{Hostile, Place};
 use crate::engine::Down;
 use crate::scenario::human;
 
@@ -141,6 +142,15 @@ pub enum Fault {
         /// Of so many of a million blocks read.
         ppm: u64,
     },
+    /// The nodes are an attacker's.
+    Hostile(Hostile),
+    /// The nodes start anew, as peers whose places were chosen by the attacker. They stay that when this is lifted.
+    Sybil {
+        /// Near what.
+        near: Place,
+        /// The first bits of the places that agree; each doubles the work to find such a key.
+        bits: u32,
+    },
     /// The nodes' wall clocks jump by so much, and back when this is lifted.
     ClockJump {
         /// Seconds.
@@ -209,6 +219,11 @@ impl Fault {
     /// It is over as soon as it has struck.
     pub fn is_instant(&self) -> bool {
         matches!(self, Self::Reset)
+    }
+
+    /// Whom it strikes is not to be relied on.
+    pub fn is_hostile(&self) -> bool {
+        matches!(self, Self::Hostile(_) | Self::Sybil { .. })
     }
 
     /// Whom it strikes does not run until it is lifted.
@@ -314,6 +329,36 @@ effects! {
     ClockJump => "wall clock jumps",
     /// A node is called by a clock that drifts.
     ClockDrift => "calls by drifting clocks",
+    /// A message of others is not forwarded.
+    NotForwarded => "messages not forwarded",
+    /// A neighbour is offered messages that nobody has.
+    IhaveFlood => "IHAVE floods",
+    /// A neighbour is asked for a thousand messages.
+    IwantFlood => "IWANT floods",
+    /// A neighbour is grafted without end.
+    GraftFlood => "GRAFT floods",
+    /// An answer is the one to an earlier question.
+    StaleAnswer => "stale answers",
+    /// An answer comes just before nobody waits for it.
+    SlowDrip => "answers that drip",
+    /// An answer names peers that do not exist.
+    InventedPeers => "answers with invented peers",
+    /// An answer names the attacker's peers only.
+    Eclipse => "answers with fellows only",
+    /// Something is not taken, or not given.
+    Censored => "questions censored",
+    /// A block has other bytes.
+    BadBytes => "bad blocks",
+    /// A signature is altered.
+    ForgedStatement => "forged statements",
+    /// A search is answered with another one's answer.
+    IrrelevantFind => "irrelevant finds",
+    /// A search is answered with nothing.
+    EmptyFind => "empty finds",
+    /// A search is answered without the latest news.
+    OldNews => "old news",
+    /// A peer has a place of its choice.
+    Sybil => "sybils",
     /// A node is called when nothing is due.
     SpuriousTimeout => "spurious timeouts",
 }

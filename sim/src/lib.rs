@@ -5,6 +5,7 @@
 //! (time, class, destination, source, per-source counter) and never by insertion, and every random choice is a function of
 //! (seed, domain, node, counter). The digest of a run covers every event key and every action's encoded bytes.
 
+pub mod adversary;
 pub mod catch_up;
 pub mod checks;
 mod corpus;

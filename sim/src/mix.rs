@@ -55,6 +55,8 @@ pub enum Domain {
     BitRot,
     /// When a shell looks at the wall clock.
     WallCheck,
+    /// What hostile nodes make up.
+    Hostile,
 }
 
 /// A bijection of 64 bits in which every input bit moves every output bit (the finaliser of SplitMix64).

@@ -96,14 +96,6 @@ impl Host {
         }
     }
 
-    /// Another machine, with nothing but the publisher's keys.
-    pub(super) fn replace(&mut self, seed: u64, ix: NodeIx) {
-        self.node_key = KeyPair::derive(seed, &format!("node-key-{}", self.life), ix);
-        self.local.id = self.node_key.peer_id();
-        self.local.public_key = self.node_key.public_protobuf();
-        self.disk = Disk::default();
-    }
-
     /// It runs.
     pub fn is_up(&self) -> bool {
         self.node.is_some()

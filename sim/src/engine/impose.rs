@@ -37,6 +37,7 @@ impl World {
                 self.schedule(self.now + down, Class::Scenario, 0, ENGINE, Payload::Turn { id });
             }
             Fault::ClockJump { by } => self.jump(&struck, *by),
+            Fault::Hostile(hostile) => self.corrupt(id, *hostile, &struck),
             Fault::ClockDrift { .. } => self.set_clocks(&struck),
             _ => {}
         }
@@ -53,6 +54,7 @@ impl World {
                 return !down.is_empty();
             }
             Fault::ClockJump { by } => self.jump(&nodes, by.saturating_neg()),
+            Fault::Hostile(_) => self.reform(id, &nodes),
             Fault::ClockDrift { .. } | Fault::Pause { asleep: true } => self.set_clocks(&nodes),
             _ => {}
         }
@@ -106,6 +108,7 @@ impl World {
                 crashes
             }
             Fault::Stop => self.stop(ix),
+            Fault::Sybil { near, bits } => self.move_near(ix, *near, *bits),
             Fault::Reset => {
                 let peers = self.host(ix).peers();
                 let bits = draw(self.seed, Domain::Reset, u64::from(ix), self.now);

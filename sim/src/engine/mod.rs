@@ -3,6 +3,7 @@
 mod act;
 mod conditions;
 mod host;
+mod hostile;
 mod impose;
 mod links;
 mod transmit;
@@ -19,8 +20,10 @@ use registry_core::input::{Input, RequestError};
 use registry_core::search::Segment;
 use registry_core::{Config, Digest, Instant, Message, Node, PeerId, Protocol, Start, UnixTime, WireError};
 
+use crate::adversary::Mind;
 use crate::checks::Check;
-use crate::crypto::Verifier;
+use crate::crypto::{KeyPair, Verifier};
+use crate::disk::Disk;
 use crate::fault::{Effect, Fired};
 use crate::mix::{Domain, Keyed, LookupTable, draw, node_seed, scale};
 use crate::net::{Net, listen_addr};
@@ -103,6 +106,11 @@ enum Payload {
         turn: u32,
     },
     CheckWall,
+    /// A hostile node does something late.
+    Act {
+        life: u32,
+        action: Box<Action>,
+    },
 }
 
 /// What `step` did.
@@ -176,6 +184,8 @@ pub struct World {
     waiting: VecDeque<Waiting>,
     next_conn: u64,
     conditions: Conditions,
+    /// What hostile nodes are up to, and the faults that made them so.
+    minds: BTreeMap<NodeIx, Vec<(u32, Mind)>>,
     verifier: Verifier,
     /// Results of merges: equal ones are one.
     merged: BTreeMap<MergeInput, Segment>,
@@ -218,6 +228,7 @@ impl World {
             next_conn: 0,
             conditions: Conditions::new(seed, scenario.net.transport),
             verifier: Verifier::new(options.hasher_key),
+            minds: BTreeMap::new(),
             merged: BTreeMap::new(),
             trace: Trace::default(),
             scratch: Vec::new(),
@@ -419,6 +430,11 @@ impl World {
             Payload::Turn { id } => self.turn(id),
             Payload::GiveUp { conn, id, turn } => self.give_up(to, from, conn, id, turn),
             Payload::CheckWall => self.check_wall(to),
+            Payload::Act { life, action } => {
+                if self.hosts[to as usize].life == life {
+                    self.act(to, *action);
+                }
+            }
         }
         Step::Node(to)
     }
@@ -494,9 +510,9 @@ impl World {
     fn lose_disk(&mut self, ix: NodeIx) {
         self.fired.add(Effect::LostDisk, 1);
         let host = &mut self.hosts[ix as usize];
-        host.replace(self.seed, ix);
-        self.peer_ids[ix as usize] = host.local.id;
-        self.by_peer.insert(short_id(&host.local.id), ix);
+        host.disk = Disk::default();
+        let pair = KeyPair::derive(self.seed, &format!("node-key-{}", host.life), ix);
+        self.identify_as(ix, pair);
     }
 
     fn input(&mut self, ix: NodeIx, input: Input) {
@@ -507,6 +523,9 @@ impl World {
     }
 
     fn handle(&mut self, ix: NodeIx, input: Input) {
+        if !self.hears(ix, &input) {
+            return;
+        }
         let now = self.clock(ix);
         if let Some(node) = &mut self.hosts[ix as usize].node {
             node.handle_input(now, input);
@@ -524,8 +543,8 @@ impl World {
     fn drain(&mut self, ix: NodeIx) {
         while let Some(action) = self.hosts[ix as usize].node.as_mut().and_then(|node| node.poll_action()) {
             match &mut self.planted.action {
-                None => self.act(ix, action),
-                Some(plant) => plant(ix, action).into_iter().for_each(|action| self.act(ix, action)),
+                None => self.perform(ix, action),
+                Some(plant) => plant(ix, action).into_iter().for_each(|action| self.perform(ix, action)),
             }
         }
         self.rearm(ix);
@@ -578,6 +597,7 @@ impl World {
         if !deaf {
             node.handle_timeout(now);
         }
+        self.scheme(ix);
         self.drain(ix);
         self.check_spin(ix, now);
     }

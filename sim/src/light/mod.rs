@@ -1,12 +1,8 @@
 //! Light nodes in a network of others, some of which lie: what do their searches find of what is true?
 
-mod liars;
-
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::rc::Rc;
 
 use registry_core::command::Command;
 use registry_core::event::Event;
@@ -14,14 +10,14 @@ use registry_core::id::OpId;
 use registry_core::search::{Query, SearchPage};
 use serde::Serialize;
 
+use crate::adversary::Hostile;
 use crate::checks::Check;
 use crate::corpus::{Corpus, Plan};
-use crate::engine::{NodeIx, Options, Planted, Step, Traffic, World};
+use crate::engine::{NodeIx, Options, Step, Traffic, World};
+use crate::fault::{Effect, Fault};
 use crate::mix::stream;
 use crate::report::{Verdict, cpu_seconds, peak_rss_bytes, quantile};
 use crate::scenario::{SECOND, Scenario};
-use liars::Lie;
-pub use liars::Told;
 
 /// Packages of each publisher, about; a fifth of them have a second version.
 const PER_PUBLISHER: usize = 50;
@@ -34,6 +30,22 @@ const SETTLE: u64 = 60;
 const WORK: u64 = 240;
 /// Seconds in which a search must end.
 const END: u64 = 30;
+
+/// How liars lie: they take turns.
+const LIES: [Hostile; 4] = [Hostile::ForgedStatements, Hostile::IrrelevantFinds, Hostile::EmptyFinds, Hostile::OldNews];
+
+/// How often which lie was told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Told {
+    /// Answers with a wrong signature.
+    pub forged: u64,
+    /// Answers to other searches.
+    pub irrelevant: u64,
+    /// Empty answers.
+    pub empty: u64,
+    /// Answers without the latest versions.
+    pub stale: u64,
+}
 
 /// One run, replayable from these values alone.
 #[derive(Clone, Debug)]
@@ -84,7 +96,7 @@ pub struct LightReport {
     pub failed: u64,
     /// True best results that were shown, and all of them.
     pub recall: (u64, u64),
-    /// Lies told to light nodes.
+    /// Lies told.
     pub told: Told,
     /// Milliseconds until the median and the slowest of 100 searches ended.
     pub search_ms: (u64, u64),
@@ -120,8 +132,7 @@ struct Driver<'a> {
     corpus: &'a Corpus,
     world: World,
     light: u32,
-    liars: BTreeMap<NodeIx, Lie>,
-    told: Rc<Cell<Told>>,
+    liars: u32,
     tasks: Vec<(NodeIx, Query)>,
     running: BTreeMap<(NodeIx, OpId), (Query, u64)>,
     times: Vec<u64>,
@@ -143,11 +154,17 @@ impl<'a> Driver<'a> {
         let mut rng = stream(scenario.seed, "light", 0, 0);
         let full = scenario.nodes - light;
         // Node 0 is where all others enter.
-        let liars = liars::roles(rng.sample((1..full).collect(), (full * scenario.liars_percent / 100) as usize));
-        let told = Rc::default();
-        world.plant(Planted { action: Some(liars::plant(&liars, &told)), ..Planted::default() });
+        let liars = rng.sample((1..full).collect(), (full * scenario.liars_percent / 100) as usize);
+        for (lie, hostile) in (0..).zip(LIES) {
+            let these: Vec<_> = liars.iter().copied().skip(lie).step_by(LIES.len()).collect();
+            // With few liars some lies are told by nobody.
+            if !these.is_empty() {
+                world.impose(lie as u32, &Fault::Hostile(hostile), &these);
+            }
+        }
         for node in 0..full {
-            let is_stale = liars.get(&node) == Some(&Lie::Stale);
+            let is_stale =
+                liars.iter().position(|liar| *liar == node).is_some_and(|at| LIES[at % LIES.len()] == Hostile::OldNews);
             world.preload(node, if is_stale { &corpus.stale } else { &corpus.rows });
         }
         for node in 0..scenario.nodes {
@@ -165,8 +182,7 @@ impl<'a> Driver<'a> {
             corpus,
             world,
             light,
-            liars,
-            told,
+            liars: liars.len() as u32,
             tasks,
             running: BTreeMap::new(),
             times: Vec::new(),
@@ -240,6 +256,7 @@ impl<'a> Driver<'a> {
         let [spin, frames] = self.world.checks();
         let checks = vec![recall, self.truth, self.ended, spin, frames];
         let searches = self.times.len() as u64;
+        let fired = self.world.fired();
         let milliseconds = |percent| quantile(&self.times, percent).unwrap_or(0) / 1_000;
         let bytes = self.world.traffic().registry.bytes - self.before.registry.bytes;
         LightReport {
@@ -248,12 +265,17 @@ impl<'a> Driver<'a> {
             digest: format!("{:016x}", self.world.digest()),
             packages: self.corpus.len(),
             light: self.light,
-            liars: self.liars.len() as u32,
+            liars: self.liars,
             searches,
             complete: self.complete,
             failed: self.failed,
             recall: self.recall,
-            told: self.told.get(),
+            told: Told {
+                forged: fired.of(Effect::ForgedStatement),
+                irrelevant: fired.of(Effect::IrrelevantFind),
+                empty: fired.of(Effect::EmptyFind),
+                stale: fired.of(Effect::OldNews),
+            },
             search_ms: (milliseconds(50), milliseconds(99)),
             bytes_per_search: bytes / searches.max(1),
             checks,

@@ -1,5 +1,6 @@
 //! Runs of small worlds, as tests.
 
+mod adversaries;
 mod batches;
 mod catch_up;
 mod determinism;
@@ -11,4 +12,5 @@ mod light;
 mod planted;
 mod quota;
 mod replay;
+mod small_net;
 mod smoke;
