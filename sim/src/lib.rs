@@ -22,6 +22,7 @@ pub mod queue;
 pub mod report;
 pub mod scenario;
 pub mod schedule;
+pub mod swarm;
 pub mod trace;
 pub mod workload;
 

@@ -9,6 +9,7 @@ mod list;
 mod live;
 mod replay;
 mod run;
+mod swarm;
 
 use std::fmt::Display;
 use std::io::{Write as _, stdout};
@@ -39,6 +40,8 @@ struct Cli {
 enum Command {
     /// Run one scenario of the library or of a file, and judge it.
     Run(run::Run),
+    /// Run random scenarios, one of each seed, and keep what fails.
+    Swarm(swarm::Swarm),
     /// Run a failure again from its file, or look at a node in the middle of it.
     Replay(replay::Replay),
     /// Show where two runs that should be equal begin to differ.
@@ -67,6 +70,7 @@ pub(crate) fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Run(run) => run.run(),
+        Command::Swarm(swarm) => swarm.run(),
         Command::Replay(replay) => replay.run(),
         Command::Diff(diff) => diff.run(),
         Command::Compare(compare) => compare.run(),

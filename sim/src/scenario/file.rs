@@ -12,7 +12,7 @@ macro_rules! library {
     };
 }
 
-library!["standard", "churn", "loss", "calm", "small"];
+library!["standard", "churn", "loss", "calm", "small", "swarm"];
 
 impl Scenario {
     /// One of the library by its name, or a file by its path.

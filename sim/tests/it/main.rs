@@ -14,3 +14,4 @@ mod quota;
 mod replay;
 mod small_net;
 mod smoke;
+mod swarm;
