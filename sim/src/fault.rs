@@ -151,6 +151,18 @@ pub enum Fault {
         /// The first bits of the places that agree; each doubles the work to find such a key.
         bits: u32,
     },
+    /// The nodes dial from one address. They go on to do so when this is lifted.
+    CoLocated,
+    /// The nodes start anew with the log of a publisher of the attacker's, and every second one with another log of the
+    /// same publisher: a contradiction that it has signed.
+    Equivocate,
+    /// The nodes start anew, each with the log of a publisher of the attacker's that imitates the packages of the work.
+    SearchSpam {
+        /// In each log.
+        statements: u32,
+        /// So many packages, from the first.
+        imitated: u32,
+    },
     /// The nodes' wall clocks jump by so much, and back when this is lifted.
     ClockJump {
         /// Seconds.
@@ -223,7 +235,10 @@ impl Fault {
 
     /// Whom it strikes is not to be relied on.
     pub fn is_hostile(&self) -> bool {
-        matches!(self, Self::Hostile(_) | Self::Sybil { .. })
+        matches!(
+            self,
+            Self::Hostile(_) | Self::Sybil { .. } | Self::CoLocated | Self::Equivocate | Self::SearchSpam { .. }
+        )
     }
 
     /// Whom it strikes does not run until it is lifted.
@@ -359,6 +374,12 @@ effects! {
     OldNews => "old news",
     /// A peer has a place of its choice.
     Sybil => "sybils",
+    /// A node dials from an address that it shares.
+    CoLocated => "shared addresses",
+    /// A node holds one of two logs that contradict each other.
+    Equivocation => "contradictory logs",
+    /// A statement imitates a package.
+    SearchSpam => "imitations",
     /// A node is called when nothing is due.
     SpuriousTimeout => "spurious timeouts",
 }

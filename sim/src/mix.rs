@@ -90,6 +90,13 @@ pub fn node_seed(seed: u64, node: u32, life: u32) -> Seed {
     Seed(bytes)
 }
 
+/// What the lookup of this number in a run looks for.
+pub fn lookup_key(seed: u64, number: u32) -> [u8; 32] {
+    let mut key = [0; 32];
+    stream(seed, "key", number, 0).fill(&mut key);
+    key
+}
+
 fn root(seed: u64) -> Seed {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());

@@ -76,9 +76,9 @@ pub fn listen_addr(node: u32) -> Multiaddr {
     addr(node, PORT)
 }
 
-/// The address a node's outbound connections come from.
-pub fn ephemeral_addr(node: u32) -> Multiaddr {
-    addr(node, 49_152)
+/// The address a node's outbound connections come from: some port.
+pub fn ephemeral_addr(node: u32, port: u16) -> Multiaddr {
+    addr(node, 49_152 | port)
 }
 
 /// The node that listens on an address.
@@ -149,7 +149,7 @@ mod tests {
     fn addresses_lead_back_to_their_nodes() {
         for node in [0, 1, 255, 256, 70_000] {
             assert_eq!(node_at(&listen_addr(node)), Some(node));
-            assert_eq!(node_at(&ephemeral_addr(node)), None);
+            assert_eq!(node_at(&ephemeral_addr(node, 0)), None);
         }
         assert_eq!(node_at(&"/ip4/127.0.0.1/tcp/4001".parse().unwrap()), None);
     }

@@ -62,11 +62,15 @@ impl Flood {
     }
 }
 
-/// Other people's messages are left out.
-pub(super) fn keep_back(plot: &mut Plot, msg: &Message) -> Said {
+/// Other people's messages are left out, or those of one of them.
+pub(super) fn keep_back(plot: &mut Plot, muted: Option<PeerId>, msg: &Message) -> Said {
     let Some(mut sent) = Gossip::read(msg) else { return Said::AsMeant };
     let before = sent.publish.len();
-    sent.publish.retain(|published| published.from.as_deref() == Some(plot.own.as_bytes()));
+    let own = Some(plot.own.as_bytes());
+    sent.publish.retain(|published| match (published.from.as_deref(), muted) {
+        (from, None) => from == own,
+        (from, Some(muted)) => from == own || from != Some(muted.as_bytes()),
+    });
     if sent.publish.len() == before {
         return Said::AsMeant;
     }

@@ -6,6 +6,7 @@
 mod dht;
 mod gossip;
 mod lies;
+mod logs;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::NodeIx;
 use crate::fault::{Effect, Fired};
 use crate::scenario::SECOND;
+pub(crate) use logs::{contradictory, imitating};
 use wire::{Bitswap, Wire, encoded};
 
 /// Answers a stale node remembers.
@@ -35,6 +37,8 @@ const REGISTRY_DRIP: u64 = 9_500_000;
 pub enum Hostile {
     /// It sits in meshes and forwards nothing.
     NonForwarder,
+    /// It forwards everything but what comes from the node of this publisher, counted from 0.
+    Mute(u32),
     /// Each second it offers every neighbour a thousand message ids that nobody has.
     IhaveFlood,
     /// Each second it asks every neighbour for a thousand message ids.
@@ -69,10 +73,14 @@ pub enum Hostile {
 pub enum Place {
     /// Of a node.
     Node(NodeIx),
+    /// Of the node of a publisher, counted from 0.
+    Publisher(u32),
     /// Of the log of a node's publisher: who provides it is kept there.
     Log(NodeIx),
-    /// Of nothing in particular: the digest of this number.
-    Key(u32),
+    /// Of a package's content: who provides it is kept there.
+    Package(u32),
+    /// Of what one of the final lookups looks for.
+    Lookup(u32),
 }
 
 /// What the world does for a hostile node.
@@ -101,6 +109,8 @@ pub(crate) struct Mind {
     fellows: Arc<[(PeerId, Bytes)]>,
     /// Of what is censored.
     place: Option<Digest>,
+    /// Who is muted; without it, all are.
+    muted: Option<PeerId>,
     /// What was asked and not yet answered.
     asked: BTreeMap<Token, Message>,
     /// By question: the first answer. For irrelevant ones: the last.
@@ -109,8 +119,13 @@ pub(crate) struct Mind {
 }
 
 impl Mind {
-    pub(crate) fn new(hostile: Hostile, fellows: Arc<[(PeerId, Bytes)]>, place: Option<Digest>) -> Self {
-        Self { hostile, fellows, place, asked: BTreeMap::new(), answers: BTreeMap::new(), moved_at: None }
+    pub(crate) fn new(
+        hostile: Hostile,
+        fellows: Arc<[(PeerId, Bytes)]>,
+        place: Option<Digest>,
+        muted: Option<PeerId>,
+    ) -> Self {
+        Self { hostile, fellows, place, muted, asked: BTreeMap::new(), answers: BTreeMap::new(), moved_at: None }
     }
 
     /// Does the node hear of this?
@@ -177,7 +192,7 @@ impl Mind {
 
     fn sends(&self, plot: &mut Plot, msg: &Message) -> Said {
         match self.hostile {
-            Hostile::NonForwarder => gossip::keep_back(plot, msg),
+            Hostile::NonForwarder | Hostile::Mute(_) => gossip::keep_back(plot, self.muted, msg),
             Hostile::BadBytes => spoil(plot, msg).map_or(Said::AsMeant, Said::Instead),
             _ => Said::AsMeant,
         }

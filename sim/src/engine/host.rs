@@ -62,6 +62,7 @@ pub struct Host {
     pub(super) server: bool,
     pub(super) role: Role,
     pub(super) clock: Clock,
+    pub(super) honest: bool,
 }
 
 impl Host {
@@ -81,7 +82,7 @@ impl Host {
             node_key,
             publisher_key,
             addr: listen_addr(ix),
-            ephemeral: ephemeral_addr(ix),
+            ephemeral: ephemeral_addr(ix, 0),
             disk: Disk::default(),
             links: LookupTable::with_hasher(Keyed(options.hasher_key)),
             pending: BTreeMap::new(),
@@ -93,6 +94,7 @@ impl Host {
             server: false,
             role: scenario.role(ix),
             clock: Clock::default(),
+            honest: true,
         }
     }
 
@@ -114,6 +116,11 @@ impl Host {
     /// How often it was started before.
     pub fn life(&self) -> u32 {
         self.life
+    }
+
+    /// The address its outbound connections come from.
+    pub fn dials_from(&self) -> &Multiaddr {
+        &self.ephemeral
     }
 
     /// The node's peer id.

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use registry_core::action::Action;
+use registry_core::action::{Action, Write};
 use registry_core::{Digest, Input, PeerId};
 
-use super::{NodeIx, Payload, World};
+use super::{Down, NodeIx, Payload, World};
 use crate::adversary::{Deed, Hostile, Mind, Place, Plot};
 use crate::crypto::KeyPair;
 use crate::fault::Effect;
-use crate::mix::{Domain, draw};
-use crate::net::listen_addr;
+use crate::mix::{Domain, draw, lookup_key};
+use crate::net::{ephemeral_addr, listen_addr};
 use crate::queue::Class;
 
 impl World {
@@ -20,14 +20,21 @@ impl World {
         self.minds.contains_key(&ix)
     }
 
+    /// Has a node never been an attacker's?
+    pub fn is_honest(&self, ix: NodeIx) -> bool {
+        self.hosts[ix as usize].honest
+    }
+
     /// From now on these nodes behave like this.
     pub(super) fn corrupt(&mut self, id: u32, hostile: Hostile, nodes: &[NodeIx]) {
         let fellow =
             |ix: &NodeIx| (self.hosts[*ix as usize].local.id, Bytes::copy_from_slice(listen_addr(*ix).as_ref()));
         let fellows: Arc<[(PeerId, Bytes)]> = nodes.iter().map(fellow).collect();
         let place = if let Hostile::Censor(place) = hostile { self.place(place) } else { None };
+        let muted = if let Hostile::Mute(publisher) = hostile { self.publisher(publisher) } else { None };
+        let muted = muted.map(|ix| self.hosts[ix as usize].local.id);
         for ix in nodes {
-            self.minds.entry(*ix).or_default().push((id, Mind::new(hostile, Arc::clone(&fellows), place)));
+            self.minds.entry(*ix).or_default().push((id, Mind::new(hostile, Arc::clone(&fellows), place, muted)));
         }
     }
 
@@ -47,7 +54,7 @@ impl World {
     /// there is no such place.
     pub(super) fn move_near(&mut self, ix: NodeIx, near: Place, bits: u32) -> bool {
         let Some(place) = self.place(near) else { return false };
-        let runs = self.end(ix, super::Down::Refusing, usize::MAX);
+        let runs = self.end(ix, Down::Refusing, usize::MAX);
         let agrees = |pair: &KeyPair| {
             let own = Digest::of(pair.peer_id().as_bytes()).0;
             let differing = u64::from_be_bytes(*own.first_chunk().expect("32 bytes"))
@@ -63,6 +70,22 @@ impl World {
             self.schedule_boot(self.now, ix);
         }
         true
+    }
+
+    /// A node holds these rows; it starts anew if it runs.
+    pub(super) fn start_with(&mut self, ix: NodeIx, rows: &[Write]) {
+        let runs = self.end(ix, Down::Refusing, usize::MAX);
+        self.preload(ix, rows);
+        if runs {
+            self.schedule_boot(self.now, ix);
+        }
+    }
+
+    /// Nodes dial from one address, each from a port of its own.
+    pub(super) fn move_together(&mut self, nodes: &[NodeIx]) {
+        for (port, ix) in (0..).zip(nodes) {
+            self.hosts[*ix as usize].ephemeral = ephemeral_addr(nodes[0], port);
+        }
     }
 
     /// From now on a node that does not run is this peer.
@@ -127,14 +150,21 @@ impl World {
         Plot { now: self.now, bits, own: host.local.id, fired: &mut self.fired }
     }
 
+    fn publisher(&self, number: u32) -> Option<NodeIx> {
+        let publishers = (0..).zip(&self.hosts).filter(|(_, host)| host.publisher_key.is_some());
+        publishers.map(|(ix, _)| ix).nth(number as usize)
+    }
+
     fn place(&self, place: Place) -> Option<Digest> {
         match place {
             Place::Node(ix) => Some(Digest::of(self.hosts.get(ix as usize)?.local.id.as_bytes())),
+            Place::Publisher(number) => self.place(Place::Node(self.publisher(number)?)),
             Place::Log(ix) => {
                 let publisher = self.hosts.get(ix as usize)?.local.publisher.as_ref()?;
                 Some(Digest::of(&publisher.id.0.to_multihash()))
             }
-            Place::Key(number) => Some(Digest::of(&number.to_be_bytes())),
+            Place::Package(number) => Some(crate::workload::place(self.seed, number)),
+            Place::Lookup(number) => Some(Digest::of(&lookup_key(self.seed, number))),
         }
     }
 }

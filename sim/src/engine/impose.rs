@@ -3,6 +3,7 @@
 use super::conditions::Imposed;
 use super::links::KEEP_ALIVE;
 use super::{ENGINE, NodeIx, Payload, World};
+use crate::adversary::{contradictory, imitating};
 use crate::fault::{Effect, Fault, Paths};
 use crate::mix::{Domain, draw, scale};
 use crate::queue::Class;
@@ -18,7 +19,9 @@ impl World {
     /// no such node, a crash of what does not run, a reset without a connection, a partition without two sides.
     pub fn impose(&mut self, id: u32, fault: &Fault, nodes: &[NodeIx]) -> bool {
         let named = if nodes.is_empty() { (0..self.len()).collect() } else { nodes.to_vec() };
-        let struck: Vec<NodeIx> = named.into_iter().filter(|ix| *ix < self.len() && self.strike(fault, *ix)).collect();
+        let there = named.into_iter().filter(|ix| *ix < self.len()).enumerate().collect::<Vec<_>>();
+        let struck = there.into_iter().filter(|(nth, ix)| self.strike(fault, *nth, *ix)).map(|(_, ix)| ix);
+        let struck: Vec<NodeIx> = struck.collect();
         if struck.is_empty() || !self.has_sides(fault, struck.len()) {
             return false;
         }
@@ -38,6 +41,10 @@ impl World {
             }
             Fault::ClockJump { by } => self.jump(&struck, *by),
             Fault::Hostile(hostile) => self.corrupt(id, *hostile, &struck),
+            Fault::CoLocated => {
+                self.move_together(&struck);
+                self.fired.add(Effect::CoLocated, struck.len() as u64);
+            }
             Fault::ClockDrift { .. } => self.set_clocks(&struck),
             _ => {}
         }
@@ -98,7 +105,9 @@ impl World {
         }
     }
 
-    fn strike(&mut self, fault: &Fault, ix: NodeIx) -> bool {
+    /// `nth` counts whom a fault strikes.
+    fn strike(&mut self, fault: &Fault, nth: usize, ix: NodeIx) -> bool {
+        self.hosts[ix as usize].honest &= !fault.is_hostile();
         match fault {
             Fault::Crash { down, disk_lost } => {
                 let crashes = self.crash(ix, *down);
@@ -109,6 +118,16 @@ impl World {
             }
             Fault::Stop => self.stop(ix),
             Fault::Sybil { near, bits } => self.move_near(ix, *near, *bits),
+            Fault::Equivocate => {
+                self.start_with(ix, &contradictory(self.seed, nth));
+                self.fired.add(Effect::Equivocation, 1);
+                true
+            }
+            Fault::SearchSpam { statements, imitated } => {
+                self.start_with(ix, &imitating(self.seed, nth, *statements, *imitated));
+                self.fired.add(Effect::SearchSpam, u64::from(*statements));
+                true
+            }
             Fault::Reset => {
                 let peers = self.host(ix).peers();
                 let bits = draw(self.seed, Domain::Reset, u64::from(ix), self.now);

@@ -12,7 +12,29 @@ macro_rules! library {
     };
 }
 
-library!["standard", "churn", "loss", "calm", "small", "swarm"];
+library![
+    "standard",
+    "churn",
+    "loss",
+    "calm",
+    "small",
+    "swarm",
+    "churn-30",
+    "sudden-loss",
+    "liars",
+    "eclipse-one",
+    "eclipse-all",
+    "eclipse-publishers",
+    "censor-one",
+    "degradation",
+    "cold-boot",
+    "covert-flash",
+    "attack-at-dawn",
+    "co-located",
+    "sybil-near-key",
+    "search-spam",
+    "equivocation"
+];
 
 impl Scenario {
     /// One of the library by its name, or a file by its path.

@@ -157,6 +157,8 @@ pub enum Who {
     Count(u32),
     /// These.
     Nodes(Vec<NodeIx>),
+    /// Those from the first to before the second of these, of which an attacker has no publisher.
+    Range(NodeIx, NodeIx),
 }
 
 /// See [`Scenario::churn`].
@@ -312,6 +314,9 @@ impl Scenario {
         for who in groups {
             match who {
                 Who::Share(share) if !(0.0..=1.0).contains(share) => return Err("a share is from 0 to 1".into()),
+                Who::Range(from, to) if from >= to || *to > nodes => {
+                    return Err("a range of nodes is empty, or there are not so many".into());
+                }
                 Who::Nodes(named) if named.iter().any(|node| *node >= nodes) => {
                     return Err(format!("there are only {nodes} nodes, counted from 0"));
                 }

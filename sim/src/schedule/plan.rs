@@ -100,8 +100,15 @@ impl Planner<'_> {
         let mut rng = self.stream("phases");
         let (_, calm) = self.scenario.faults_at();
         for phase in &self.scenario.phases {
-            let at = self.scenario.work_at() + phase.at;
-            let until = phase.lasts.map_or(calm, |lasts| calm.min(at + lasts));
+            // Attackers who are there from the beginning are so before anybody joins.
+            let from_start = phase.fault.is_hostile() && phase.at == 0;
+            let at = if from_start { 0 } else { self.scenario.work_at() + phase.at };
+            let until = match phase.lasts {
+                Some(lasts) => calm.min(at + lasts),
+                // An attack does not end for the final questions.
+                None if phase.fault.is_hostile() => u64::MAX,
+                None => calm,
+            };
             self.strike(&mut rng, at, until, &phase.fault, &phase.who);
         }
     }
@@ -129,8 +136,14 @@ impl Planner<'_> {
             return;
         }
         let is_crash = fault.takes_down();
-        let able: Vec<NodeIx> =
-            (0..self.scenario.net.nodes).filter(|node| !is_crash || self.is_up_between(*node, at, until)).collect();
+        let publishers = if fault.is_hostile() { self.publishers() } else { Vec::new() };
+        let is_able = |node: &NodeIx| match () {
+            () if is_crash => self.is_up_between(*node, at, until),
+            // Whom all join through, and who publishes, is honest.
+            () if fault.is_hostile() => *node != 0 && !publishers.contains(node),
+            () => true,
+        };
+        let able: Vec<NodeIx> = (0..self.scenario.net.nodes).filter(is_able).collect();
         let mut nodes = match who {
             Who::All => Vec::new(),
             Who::Share(share) => {
@@ -139,6 +152,7 @@ impl Planner<'_> {
             }
             Who::Count(count) => rng.sample(able, *count as usize),
             Who::Nodes(nodes) => nodes.clone(),
+            Who::Range(from, to) => able.into_iter().filter(|node| (*from..*to).contains(node)).collect(),
         };
         if nodes.is_empty() && *who != Who::All {
             return;
@@ -148,7 +162,10 @@ impl Planner<'_> {
             let struck = if nodes.is_empty() { (0..self.scenario.net.nodes).collect() } else { nodes.clone() };
             struck.into_iter().for_each(|node| self.away[node as usize].push((at, until + FRESH)));
         }
-        let lasts = (!fault.is_instant()).then_some(until - at);
+        if fault.is_hostile() {
+            nodes.iter().for_each(|node| self.away[*node as usize].push((0, u64::MAX)));
+        }
+        let lasts = (!fault.is_instant() && until < u64::MAX).then_some(until - at);
         self.entries.push(Entry { at, what: What::Strike { fault: fault.clone(), nodes, lasts } });
     }
 

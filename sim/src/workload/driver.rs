@@ -11,7 +11,7 @@ use registry_core::search::SearchPage;
 use super::{Op, Simulation, Why};
 use crate::checks::panics::guard;
 use crate::engine::{NodeIx, Step};
-use crate::mix::stream;
+use crate::mix::{lookup_key, stream};
 use crate::scenario::SECOND;
 use crate::schedule::{Entry, JUDGE_TIME, Operation, What};
 
@@ -151,9 +151,7 @@ impl Simulation<'_> {
     }
 
     fn look_up(&mut self, node: NodeIx, number: u32) -> bool {
-        let mut key = vec![0; 32];
-        stream(self.seed, "key", number, 0).fill(&mut key);
-        let key = Bytes::from(key);
+        let key = Bytes::copy_from_slice(&lookup_key(self.seed, number));
         let truth = self.oracle.closest(&self.world, node, &key, self.scenario.config.kad.k);
         let at = self.world.now();
         self.start(node, Command::Dht(DhtCommand::Closest(key.clone())), Op::Lookup { key, truth, at })

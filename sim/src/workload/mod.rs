@@ -21,6 +21,7 @@ use crate::scenario::{SECOND, Scenario};
 use crate::schedule::{JUDGE_TIME, Operation, Schedule, plan};
 use crate::trace::Seconds;
 use packages::Package;
+pub(crate) use packages::{imitation, place};
 
 /// Every operation has ended so long after the last question, in microseconds.
 const END_TIME: u64 = 130 * SECOND;
@@ -204,9 +205,12 @@ impl<'a> Simulation<'a> {
             self.ended.judge(false, || format!("{op:?} at node {node}"));
         }
         let subscribed = |node: NodeIx, at| {
-            self.subscribed[node as usize].is_some_and(|since| since.saturating_add(SUBSCRIBED) <= at)
+            self.world.is_honest(node)
+                && self.subscribed[node as usize].is_some_and(|since| since.saturating_add(SUBSCRIBED) <= at)
         };
-        let steady = |node: NodeIx, _| self.world.host(node).is_up() && self.world.host(node).life() == 0;
+        let steady = |node: NodeIx, _| {
+            self.world.is_honest(node) && self.world.host(node).is_up() && self.world.host(node).life() == 0
+        };
         let [spin, frames] = self.world.checks();
         let (announced, messages, world) = (&self.announced, &self.messages, &self.world);
         let mut checks = self.checkers.checks();

@@ -29,7 +29,7 @@ pub(super) struct Package {
 impl Package {
     /// Number `number` of a run: every fourth is a further version of the package before it.
     pub(super) fn new(seed: u64, number: u32, by: NodeIx, world: &World) -> Self {
-        let series = number - number % 4 / 3;
+        let series = series(number);
         let publisher = world.host(by).local().publisher.as_ref().expect("it was chosen to publish").id;
         let (tree, blocks) = content(seed, number);
         Self {
@@ -47,22 +47,12 @@ impl Package {
 
     /// A word that no other package has.
     pub(super) fn keyword(&self) -> String {
-        format!("series{}", self.name.trim_start_matches("pkg-"))
+        keyword(&self.name)
     }
 
     pub(super) fn release(&self) -> NewRelease {
-        NewRelease {
-            name: self.spec().name,
-            version: Version { text: Arc::from(self.version.as_str()), scheme: Scheme::Semver },
-            content: Content::Root { root: self.root, size: self.size },
-            summary: format!("Number {} of a simulated network", self.name),
-            description: "Bytes that travel through virtual wires to see whether they arrive.".into(),
-            keywords: vec![self.keyword(), "simulated".into()],
-            category: "test".into(),
-            tags: vec!["virtual".into()],
-            licence: "MIT".into(),
-            dependencies: Vec::new(),
-        }
+        let content = Content::Root { root: self.root, size: self.size };
+        describe(&self.name, &self.version, &self.name, self.keyword(), content)
     }
 
     /// Exactly this version.
@@ -90,6 +80,40 @@ impl Package {
     pub(super) fn is_held_by(&self, world: &World, node: NodeIx) -> bool {
         let disk = world.host(node).disk();
         self.blocks.iter().all(|Block { id, data }| disk.block(&id.digest) == Some(data))
+    }
+}
+
+/// A release that says of itself what one of the run's packages says.
+pub(crate) fn imitation(package: u32, number: u32) -> NewRelease {
+    let original = format!("pkg-{}", series(package));
+    describe(&format!("{original}-{number}"), "1.0.0", &original, keyword(&original), Content::Unknown)
+}
+
+/// The place in the DHT of who provides a package's content.
+pub(crate) fn place(seed: u64, number: u32) -> Digest {
+    Digest::of(&content(seed, number).0.id.digest.to_multihash())
+}
+
+fn series(number: u32) -> u32 {
+    number - number % 4 / 3
+}
+
+fn keyword(name: &str) -> String {
+    format!("series{}", name.trim_start_matches("pkg-"))
+}
+
+fn describe(name: &str, version: &str, subject: &str, keyword: String, content: Content) -> NewRelease {
+    NewRelease {
+        name: Name::new(name).expect("letters, digits and hyphens"),
+        version: Version { text: Arc::from(version), scheme: Scheme::Semver },
+        content,
+        summary: format!("Number {subject} of a simulated network"),
+        description: "Bytes that travel through virtual wires to see whether they arrive.".into(),
+        keywords: vec![keyword, "simulated".into()],
+        category: "test".into(),
+        tags: vec!["virtual".into()],
+        licence: "MIT".into(),
+        dependencies: Vec::new(),
     }
 }
 

@@ -86,6 +86,44 @@ fn a_sybil_is_where_it_wants_to_be() {
 }
 
 #[test]
+fn who_is_muted_is_heard_through_others() {
+    let mut net = Net::new(Datagrams);
+    assert!(net.world.impose(ID, &Fault::Hostile(Hostile::Mute(0)), SOME));
+    net.work(12);
+    assert!(net.fired(Effect::NotForwarded) > 0);
+    net.told();
+    net.say(0);
+    net.wait(5);
+    assert_eq!(net.told(), [0, 1, 1, 1, 1, 1]);
+}
+
+#[test]
+fn contradictions_are_found_out_and_imitations_arrive() {
+    let mut net = Net::new(Datagrams);
+    let releases = |net: &Net, ix| net.world.node(ix).expect("it runs").stats().releases;
+    assert!(net.world.impose(ID, &Fault::Equivocate, SOME));
+    assert!(net.world.impose(ID + 2, &Fault::SearchSpam { statements: 6, imitated: 2 }, &[5]));
+    assert_eq!((net.fired(Effect::Equivocation), net.fired(Effect::SearchSpam)), (2, 6));
+    net.wait(180);
+    let told = |ix| net.heard.iter().any(|(node, event)| *node == ix && matches!(event, Event::Forked(_)));
+    for honest in [0, 1, 3] {
+        assert!(net.world.is_honest(honest) && !net.world.is_honest(2));
+        assert!(told(honest), "node {honest} does not know of the fork");
+        assert!(releases(&net, honest) >= 6);
+    }
+}
+
+#[test]
+fn who_has_moved_together_dials_from_one_address() {
+    let mut net = Net::new(Datagrams);
+    assert!(net.world.impose(ID, &Fault::CoLocated, SOME));
+    assert_eq!(net.fired(Effect::CoLocated), 2);
+    let [one, other] = [2, 4].map(|ix| net.world.host(ix).dials_from().to_string());
+    assert_ne!(one, other);
+    assert_eq!(one.rsplit_once('/').map(|it| it.0), other.rsplit_once('/').map(|it| it.0));
+}
+
+#[test]
 fn who_is_honest_again_acts_so() {
     let mut net = Net::new(Datagrams);
     assert!(net.world.impose(ID, &Fault::Hostile(Hostile::NonForwarder), SOME));
