@@ -3,8 +3,8 @@
 //! A lookup converges in two phases over one sorted list. Until the β closest candidates have answered it asks the
 //! nearest unasked ones, at most α at a time (K4, K5). The follow-up then asks the rest of the k closest; what they
 //! say is merged too, so the result is the k closest that answered (K6). A candidate that fails drops out of the
-//! count and the next one moves up. A slow candidate gives its slot to the next and, once the β closest have
-//! answered, is not waited for.
+//! count and the next one moves up. A slow candidate gives its slot to the next, and is waited for only while it is one
+//! of the β closest and what is looked for has not been found.
 
 use alloc::vec::Vec;
 
@@ -192,12 +192,13 @@ impl Lookup {
         }
     }
 
-    /// True when nothing that could improve the result is left. It becomes true when every request ends in `answer` or
-    /// `fail`: each asked candidate is asked once, and at most `MAX_ASKED` are.
-    pub(crate) fn is_finished(&self) -> bool {
+    /// True when nothing that could improve the result is left; `found` says that what is looked for was among the
+    /// answers. It becomes true when every request ends in `answer` or `fail`: each asked candidate is asked once, and at
+    /// most `MAX_ASKED` are.
+    pub(crate) fn is_finished(&self, found: bool) -> bool {
         let answered = |candidate: &Candidate| candidate.state == State::Answered;
-        let mut nearest = self.candidates.iter().filter(|candidate| candidate.state != State::Failed);
-        let converged = nearest.by_ref().take(self.breadth.beta).all(answered) && self.nearest_live().all(answered);
+        let nearest = self.candidates.iter().filter(|candidate| candidate.state != State::Failed);
+        let converged = self.nearest_live().all(answered) && (found || nearest.take(self.breadth.beta).all(answered));
         let open = |candidate: &Candidate| matches!(candidate.state, State::Waiting | State::Slow);
         converged || (self.asked >= MAX_ASKED && !self.candidates.iter().any(open))
     }
@@ -285,7 +286,7 @@ mod tests {
     #[test]
     fn without_candidates_it_is_over_at_once() {
         let lookup = Lookup::new(target(), BREADTH, Vec::new());
-        assert!(lookup.is_finished());
+        assert!(lookup.is_finished(false));
         assert_eq!((lookup.next(), lookup.hops(), lookup.closest().count()), (None, 0, 0));
     }
 
@@ -312,13 +313,13 @@ mod tests {
         {
             lookup.answer(open);
         }
-        assert!(lookup.is_finished());
+        assert!(lookup.is_finished(false));
         assert_eq!(lookup.closest().count(), 20);
         assert!(!lookup.closest().any(|peer| peer == asked[9]));
     }
 
     #[test]
-    fn the_very_closest_is_waited_for_until_it_fails() {
+    fn the_very_closest_is_waited_for_until_it_fails_unless_something_is_found() {
         let mut lookup = Lookup::new(target(), BREADTH, seeds(0..2));
         let nearest = lookup.next().unwrap();
         lookup.ask(nearest);
@@ -326,9 +327,9 @@ mod tests {
         lookup.ask(other);
         lookup.answer(other);
         lookup.slow(nearest);
-        assert!(!lookup.is_finished());
+        assert!(!lookup.is_finished(false) && lookup.is_finished(true));
         lookup.fail(nearest);
-        assert!(lookup.is_finished());
+        assert!(lookup.is_finished(false));
         assert_eq!(lookup.closest().collect::<Vec<_>>(), [other]);
         assert!(lookup.answer(nearest).is_none(), "a late answer counts for nothing");
     }
@@ -346,7 +347,7 @@ mod tests {
             at += 1;
             lookup.insert(peer(chain[at]), distance(chain[at]), by);
         }
-        assert!(lookup.is_finished());
+        assert!(lookup.is_finished(false));
         assert_eq!(lookup.asked(), u32::from(MAX_HOPS));
     }
 
@@ -372,7 +373,7 @@ mod tests {
                 lookup.answer(next);
             }
         }
-        assert!(lookup.is_finished() && steps < 20);
+        assert!(lookup.is_finished(false) && steps < 20);
         assert_eq!(tried, MAX_FAILED_REFERRALS);
         assert_eq!(lookup.closest().filter(|peer| peer.slot() < 5).count(), lookup.closest().count());
         assert_eq!(lookup.closest().count(), 5);
@@ -392,7 +393,7 @@ mod tests {
             let mut open: Vec<(PeerIx, bool)> = Vec::new();
             let mut steps = steps.into_iter();
             let mut count = 0u32;
-            while !lookup.is_finished() {
+            while !lookup.is_finished(false) {
                 count += 1;
                 prop_assert!(count < 10_000, "does not end");
                 while let Some(next) = lookup.next() {
@@ -401,7 +402,7 @@ mod tests {
                     prop_assert!(open.iter().filter(|(_, slow)| !slow).count() <= alpha);
                     prop_assert!(open.len() <= 2 * alpha);
                 }
-                if lookup.is_finished() {
+                if lookup.is_finished(false) {
                     break;
                 }
                 prop_assert!(!open.is_empty(), "neither finished nor waiting");

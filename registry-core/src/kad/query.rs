@@ -201,6 +201,15 @@ impl Query {
 }
 
 impl Work {
+    /// Is there something that only more of the same could be added to?
+    fn has_found(&self) -> bool {
+        match self {
+            Self::Get(get) => get.best().is_some(),
+            Self::Providers { found, .. } => !found.is_empty(),
+            Self::Closest | Self::Refresh { .. } | Self::Put(_) | Self::Provide { .. } => false,
+        }
+    }
+
     fn is_background(&self) -> bool {
         match self {
             Self::Refresh { .. } | Self::Provide { tell: false } => true,
@@ -260,7 +269,7 @@ impl Kad {
         }
         let Some(query) = self.queries.running.get_mut(&id) else { return };
         query.lookup.take_dropped().into_iter().for_each(|peer| cx.peers.release(peer));
-        if query.lookup.is_finished() {
+        if query.lookup.is_finished(query.work.has_found()) {
             self.found(cx, id);
         } else if !query.work.is_background() {
             // Most of a cold lookup's time is handshakes: those of the next ones need not wait for a free slot.

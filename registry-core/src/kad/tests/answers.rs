@@ -114,6 +114,28 @@ fn attack_17_silence_ends_in_a_partial_result() {
 }
 
 #[test]
+fn a_silent_peer_does_not_hold_up_providers_that_others_named() {
+    for named in [true, false] {
+        let mut script = Script::new(|_| {});
+        (1..=6).for_each(|n| {
+            script.join(n);
+        });
+        script.warm_up();
+        script.kad.find_providers(&mut script.world.cx(), multihash(0), 20);
+        let asked = script.done().asked;
+        // The nearest is asked first, and says nothing.
+        for asked in &asked[1..] {
+            script.answer(asked, |msg| msg.providers = named.then(|| kad_peer(9)).into_iter().collect());
+        }
+        script.pass(Duration::from_millis(100));
+        let is_over = |event: &KadEvent| matches!(event, KadEvent::Providers { last: true, answered: 5, .. });
+        assert_eq!(script.events().iter().any(is_over), named);
+        script.pass(Duration::from_secs(5));
+        assert_eq!(script.events().iter().any(is_over), !named, "the nearest may be the only one who knows");
+    }
+}
+
+#[test]
 fn a_lookup_ends_at_its_time_limit() {
     let mut script = Script::new(|config| config.request_timeout = Duration::from_secs(1_000));
     script.join(1);

@@ -160,6 +160,27 @@ fn attack_19_unknown_namespaces_are_not_even_asked_for() {
 }
 
 #[test]
+fn a_silent_peer_does_not_hold_up_a_value_that_others_gave() {
+    for given in [true, false] {
+        let mut script = Script::new(|_| {});
+        (1..=6).for_each(|n| {
+            script.join(n);
+        });
+        script.warm_up();
+        let asked = get(&mut script, &Bytes::from_static(b"/test/a"));
+        let value = Bytes::from_static(b"v");
+        // The nearest is asked first, and says nothing.
+        for asked in &asked[1..] {
+            script.answer(asked, |msg| msg.record = record(b"/test/a", &value).filter(|_| given));
+        }
+        script.pass(Duration::from_millis(100));
+        assert_eq!(value_found(&mut script), given.then(|| Some(value)));
+        script.pass(Duration::from_secs(5));
+        assert_eq!(value_found(&mut script), (!given).then_some(None), "the nearest may be the only one who has it");
+    }
+}
+
+#[test]
 fn a_quorum_ends_the_lookup_and_the_own_copy_counts() {
     let mut script = Script::new(|_| {});
     let peers: Vec<_> = (1..=40).map(|n| script.join(n)).collect();
