@@ -1,14 +1,14 @@
 //! Messages on a stream: an unsigned varint, then the body.
 
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::ready;
+use std::pin::{Pin, pin};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use super::credit::{Allowance, Held};
 use bytes::Bytes;
 use futures::future::{Either, select};
-use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use futures::{AsyncRead, AsyncWrite, AsyncWriteExt, poll};
 use futures_timer::Delay;
 use registry_core::wire::{FrameDecoder, encode_frame};
 use registry_core::{Message, Protocol, WireError};
@@ -30,8 +30,6 @@ fn frame_time(len: usize) -> Duration {
 pub(super) enum ReadError {
     /// What came is no message; the peer's fault.
     Wire(WireError),
-    /// Nothing has begun in time.
-    Idle,
     /// The stream or the connection broke.
     Reset,
 }
@@ -54,12 +52,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
         self.protocol
     }
 
-    /// The next message and the length of its frame; `None` at the end of the stream. `idle` bounds the wait for the
-    /// first byte only; a frame that has begun has its own deadline.
-    pub(super) async fn read(&mut self, idle: Option<Duration>) -> Result<Option<(Message, usize)>, ReadError> {
-        let within = frame_time(self.protocol.max_frame());
-        let mut begun = self.has_begun();
-        let mut deadline = if begun { Some(within) } else { idle }.map(Delay::new);
+    /// The next message and the length of its frame; `None` at the end of the stream. Waits for its first byte without
+    /// limit; a frame that has begun has a deadline.
+    pub(super) async fn read(&mut self) -> Result<Option<(Message, usize)>, ReadError> {
+        let mut deadline = None;
         loop {
             if let Some(frame) = self.decoder.poll().map_err(ReadError::Wire)? {
                 let length = frame.len();
@@ -67,13 +63,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
                 let message = Message::decode(self.protocol, frame).map_err(ReadError::Wire)?;
                 return Ok(Some((message, length)));
             }
-            if !begun && self.has_begun() {
-                begun = true;
-                deadline = Some(Delay::new(within));
+            if deadline.is_none() && self.has_begun() {
+                deadline = Some(Delay::new(frame_time(self.protocol.max_frame())));
             }
             match until(&mut deadline, self.read_chunk()).await {
-                None if begun => return Err(ReadError::Wire(WireError::Truncated)),
-                None => return Err(ReadError::Idle),
+                None => return Err(ReadError::Wire(WireError::Truncated)),
                 Some(Err(_)) => return Err(ReadError::Reset),
                 Some(Ok(0)) => return self.decoder.finish().map(|()| None).map_err(ReadError::Wire),
                 Some(Ok(read)) if self.held.grow(read) => {}
@@ -91,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
             let mut chunk = [0; CHUNK];
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk))?;
             self.decoder.push(&chunk[..read]);
-            std::task::Poll::Ready(Ok(read))
+            Poll::Ready(Ok(read))
         })
         .await
     }
@@ -129,13 +123,18 @@ pub(super) fn encode(message: &Message) -> Option<Bytes> {
 
 /// `None` when the work takes longer.
 pub(crate) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
-    until(&mut Some(Delay::new(time)), work).await
+    let mut work = pin!(work);
+    // Most writes end at once, and a timer costs more than they do: it wakes the timers' thread twice.
+    match poll!(&mut work) {
+        Poll::Ready(done) => Some(done),
+        Poll::Pending => until(&mut Some(Delay::new(time)), work).await,
+    }
 }
 
 /// `None` when the deadline passes first.
 async fn until<T>(deadline: &mut Option<Delay>, work: impl Future<Output = T>) -> Option<T> {
     let Some(deadline) = deadline else { return Some(work.await) };
-    match select(std::pin::pin!(work), deadline).await {
+    match select(pin!(work), deadline).await {
         Either::Left((done, _)) => Some(done),
         Either::Right(_) => None,
     }

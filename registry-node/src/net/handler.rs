@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::future::{AbortHandle, BoxFuture, abortable};
+use futures::future::{AbortHandle, Abortable, BoxFuture, abortable};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use futures_timer::Delay;
 use libp2p_swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p_swarm::{ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol};
 use registry_core::action::SendClass;
@@ -24,6 +25,9 @@ use super::oneway::{self, OneWay};
 use super::protocols::{Names, Offer};
 use super::requests::{self, Line, Requests, exchange};
 
+/// The others are one-way.
+const REQUEST_PROTOCOLS: [Protocol; 2] = [Protocol::Kad, Protocol::Registry];
+
 /// Inbound streams of one protocol. The one that has been silent longest makes room for a new one.
 const fn max_inbound(protocol: Protocol) -> usize {
     match protocol {
@@ -36,8 +40,11 @@ const fn max_inbound(protocol: Protocol) -> usize {
     }
 }
 
-/// A request stream on which nothing has come for so long is closed.
+/// A request stream on which no message has come for so long is closed.
 const REQUEST_IDLE: Duration = Duration::from_secs(60);
+/// How often a connection looks for requests and request streams whose time is over. A timer for each would cost more
+/// than the request.
+const TICK: Duration = Duration::from_secs(5);
 /// DHT notices on their way at once.
 const MAX_NOTICES: usize = 32;
 
@@ -103,6 +110,7 @@ enum Done {
     Evicted { slot: u64, protocol: Protocol },
     Responded { stream: Framed<Stream>, ok: bool },
     Exchanged(Protocol, requests::Exchanged),
+    Aborted(Protocol, RequestId),
     Written(Protocol, oneway::Written),
     Noticed { class: SendClass, ok: bool },
     Closed,
@@ -113,8 +121,8 @@ enum Done {
 struct Inbound {
     /// All of them, whatever they are doing.
     open: usize,
-    /// Those that are being read from, longest first.
-    reading: BTreeMap<u64, AbortHandle>,
+    /// Those that are being read from, since when, longest first.
+    reading: BTreeMap<u64, (Instant, AbortHandle)>,
 }
 
 /// See [`ConnectionHandler`]. What it holds per protocol is indexed by the protocol's number. It keeps its connection: the core decides when to disconnect.
@@ -137,6 +145,7 @@ pub struct Handler {
     requests: [Requests; 4],
     one_way: [OneWay; 4],
     notices: usize,
+    tick: Option<Delay>,
 }
 
 impl Handler {
@@ -157,6 +166,7 @@ impl Handler {
             requests: Default::default(),
             one_way: Default::default(),
             notices: 0,
+            tick: None,
         }
     }
 
@@ -234,8 +244,14 @@ impl Handler {
     fn drive_requests(&mut self, protocol: Protocol) {
         while let Some(step) = self.requests(protocol).step() {
             match step {
-                requests::Step::Start(pending, line) => {
-                    self.work.push(exchange(pending, line).map(move |done| Done::Exchanged(protocol, done)).boxed());
+                requests::Step::Start(pending, line, aborted) => {
+                    let id = pending.id;
+                    let exchange = Abortable::new(exchange(pending, line), aborted);
+                    let done = move |done| match done {
+                        Ok(done) => Done::Exchanged(protocol, done),
+                        Err(_) => Done::Aborted(protocol, id),
+                    };
+                    self.work.push(exchange.map(done).boxed());
                 }
                 requests::Step::Open => self.opens.push_back((protocol, Purpose::Request(protocol))),
                 requests::Step::Fail(id, why) => self.emit(Input::RequestFailed { id, why }),
@@ -260,7 +276,7 @@ impl Handler {
         let inbound = self.inbound(protocol);
         if inbound.open >= max_inbound(protocol) {
             match inbound.reading.pop_first() {
-                Some((_, oldest)) => oldest.abort(),
+                Some((_, (_, oldest))) => oldest.abort(),
                 None => return,
             }
         }
@@ -273,12 +289,11 @@ impl Handler {
         let protocol = stream.protocol();
         let slot = self.next_slot;
         self.next_slot += 1;
-        let idle = (!is_one_way(protocol)).then_some(REQUEST_IDLE);
         let (read, abort) = abortable(async move {
-            let result = stream.read(idle).await;
+            let result = stream.read().await;
             Done::Read { slot, stream, result }
         });
-        self.inbound(protocol).reading.insert(slot, abort);
+        self.inbound(protocol).reading.insert(slot, (Instant::now(), abort));
         self.work.push(read.map(move |done| done.unwrap_or(Done::Evicted { slot, protocol })).boxed());
     }
 
@@ -296,13 +311,12 @@ impl Handler {
             Done::Responded { stream, ok: true } => self.listen(stream),
             Done::Responded { stream, ok: false } => self.inbound(stream.protocol()).open -= 1,
             Done::Exchanged(protocol, done) => {
-                if let Some((id, result)) = self.requests(protocol).exchanged(done) {
-                    match result {
-                        Ok((msg, frame)) => self.emit_message(frame, Input::Response { id, msg }),
-                        Err(why) => self.emit(Input::RequestFailed { id, why }),
-                    }
-                }
-                self.drive_requests(protocol);
+                let answer = self.requests(protocol).exchanged(done);
+                self.on_answer(protocol, answer);
+            }
+            Done::Aborted(protocol, id) => {
+                let answer = self.requests(protocol).aborted(id);
+                self.on_answer(protocol, Some(answer));
             }
             Done::Written(protocol, done) => {
                 self.one_way(protocol).written(done);
@@ -339,6 +353,15 @@ impl Handler {
                 }
             }
         }
+    }
+
+    fn on_answer(&mut self, protocol: Protocol, answer: Option<(RequestId, requests::Answer)>) {
+        match answer {
+            Some((id, Ok((msg, frame)))) => self.emit_message(frame, Input::Response { id, msg }),
+            Some((id, Err(why))) => self.emit(Input::RequestFailed { id, why }),
+            None => {}
+        }
+        self.drive_requests(protocol);
     }
 
     fn on_noticed(&mut self, class: SendClass, ok: bool) {
@@ -387,13 +410,36 @@ impl Handler {
             Purpose::Notice(_, class) => self.on_noticed(class, false),
         }
     }
+
+    /// Ends what has taken too long, now and then. True when the time for that had come.
+    fn poll_tick(&mut self, cx: &mut Context<'_>) -> bool {
+        let waits = REQUEST_PROTOCOLS.iter().any(|protocol| {
+            self.requests[*protocol as usize].is_busy() || !self.inbound[*protocol as usize].reading.is_empty()
+        });
+        if self.tick.is_none() && waits {
+            self.tick = Some(Delay::new(TICK));
+        }
+        let is_time = self.tick.as_mut().is_some_and(|tick| tick.poll_unpin(cx).is_ready());
+        if is_time {
+            self.tick = None;
+            self.expire(Instant::now());
+        }
+        is_time
+    }
+
+    fn expire(&mut self, now: Instant) {
+        for protocol in REQUEST_PROTOCOLS {
+            let reading = self.inbound(protocol).reading.values();
+            let idle = reading.take_while(|(since, _)| now.saturating_duration_since(*since) >= REQUEST_IDLE);
+            idle.for_each(|(_, read)| read.abort());
+            self.requests(protocol).expire(now);
+            self.drive_requests(protocol);
+        }
+    }
 }
 
 fn is_one_way(protocol: Protocol) -> bool {
-    match protocol {
-        Protocol::Gossip | Protocol::Bitswap => true,
-        Protocol::Kad | Protocol::Registry => false,
-    }
+    !REQUEST_PROTOCOLS.contains(&protocol)
 }
 
 impl ConnectionHandler for Handler {
@@ -428,6 +474,7 @@ impl ConnectionHandler for Handler {
             }
             match self.work.poll_next_unpin(cx) {
                 Poll::Ready(Some(done)) => self.finish(done, cx),
+                Poll::Ready(None) | Poll::Pending if self.poll_tick(cx) => {}
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
         }

@@ -1,15 +1,16 @@
 //! Requests to one peer over one connection: one at a time per stream, streams reused, so that answers match by order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::future::{AbortHandle, AbortRegistration};
 use libp2p_swarm::Stream;
 use registry_core::Message;
 use registry_core::id::RequestId;
 use registry_core::input::RequestError;
 
-use super::frame::{Framed, ReadError, within};
+use super::frame::{Framed, ReadError};
 
 /// Streams at once for one protocol: py-libp2p serves twelve and resets the rest.
 const MAX_STREAMS: usize = 8;
@@ -48,8 +49,8 @@ impl Line {
 /// What is to be done next for a protocol's requests.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Run [`exchange`].
-    Start(Pending, Box<Line>),
+    /// Run [`exchange`] until it is aborted.
+    Start(Pending, Box<Line>, AbortRegistration),
     /// Open a stream.
     Open,
     /// This request is over.
@@ -73,7 +74,8 @@ pub(super) struct Requests {
     waiting: VecDeque<Pending>,
     idle: Vec<Line>,
     opening: usize,
-    busy: usize,
+    /// Under way, until when.
+    busy: BTreeMap<RequestId, (Instant, AbortHandle)>,
 }
 
 impl Requests {
@@ -95,10 +97,12 @@ impl Requests {
         }
         self.idle.retain(|line| line.used.is_none_or(|used| now - used < IDLE_LIFE));
         if let Some(line) = self.idle.pop() {
-            self.busy += 1;
-            return self.waiting.pop_front().map(|pending| Step::Start(pending, Box::new(line)));
+            let pending = self.waiting.pop_front()?;
+            let (abort, aborted) = AbortHandle::new_pair();
+            self.busy.insert(pending.id, (pending.expires, abort));
+            return Some(Step::Start(pending, Box::new(line), aborted));
         }
-        let wanted = self.opening < self.waiting.len() && self.opening + self.busy < MAX_STREAMS;
+        let wanted = self.opening < self.waiting.len() && self.opening + self.busy.len() < MAX_STREAMS;
         wanted.then(|| {
             self.opening += 1;
             Step::Open
@@ -120,8 +124,8 @@ impl Requests {
     /// The answer of a finished exchange, or `None` when the request is tried once more on a fresh stream: peers close
     /// streams that they have served without telling.
     pub(super) fn exchanged(&mut self, done: Exchanged) -> Option<(RequestId, Answer)> {
-        self.busy = self.busy.saturating_sub(1);
         let Exchanged { pending, mut line, result } = done;
+        self.busy.remove(&pending.id);
         match result {
             Ok(_) => {
                 line.used = Some(Instant::now());
@@ -137,6 +141,22 @@ impl Requests {
         Some((pending.id, result))
     }
 
+    /// The answer of an aborted exchange.
+    pub(super) fn aborted(&mut self, id: RequestId) -> (RequestId, Answer) {
+        self.busy.remove(&id);
+        (id, Err(RequestError::Timeout))
+    }
+
+    /// Does any request run or wait?
+    pub(super) fn is_busy(&self) -> bool {
+        !self.busy.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// Aborts what has taken too long. Call `step` then, for what has waited too long.
+    pub(super) fn expire(&self, now: Instant) {
+        self.busy.values().filter(|(expires, _)| *expires <= now).for_each(|(_, exchange)| exchange.abort());
+    }
+
     fn keep(&mut self, line: Line) {
         if self.idle.len() < MAX_IDLE {
             self.idle.push(line);
@@ -146,19 +166,17 @@ impl Requests {
 
 /// Writes a request and reads its answer.
 pub(super) async fn exchange(pending: Pending, mut line: Box<Line>) -> Exchanged {
-    let time = pending.expires.saturating_duration_since(Instant::now());
-    let stream = &mut line.stream;
-    let frame = &pending.frame;
-    let talk = async move {
-        if !stream.write(frame).await {
-            return Err(RequestError::Reset);
-        }
-        match stream.read(None).await {
-            Ok(Some(answer)) => Ok(answer),
-            Ok(None) | Err(ReadError::Reset | ReadError::Idle) => Err(RequestError::Reset),
-            Err(ReadError::Wire(_)) => Err(RequestError::Malformed),
-        }
-    };
-    let result = within(time, talk).await.unwrap_or(Err(RequestError::Timeout));
+    let result = talk(&mut line.stream, &pending.frame).await;
     Exchanged { pending, line, result }
+}
+
+async fn talk(stream: &mut Framed<Stream>, frame: &[u8]) -> Answer {
+    if !stream.write(frame).await {
+        return Err(RequestError::Reset);
+    }
+    match stream.read().await {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) | Err(ReadError::Reset) => Err(RequestError::Reset),
+        Err(ReadError::Wire(_)) => Err(RequestError::Malformed),
+    }
 }
