@@ -122,7 +122,7 @@ pub enum SendClass {
     Forward,
     /// Announcements of what could be asked for (IHAVE).
     Gossip,
-    /// Blocks.
+    /// Blocks. Each is answered by `Sent` or `SendDropped`, unless the peer is disconnected.
     Block,
 }
 

@@ -83,6 +83,12 @@ pub enum Input {
         /// What is wrong with them.
         error: WireError,
     },
+    /// A block ([`SendClass::Block`]) has left for the peer: the connection has taken all of it. Reported in the order of
+    /// the actions; further blocks are not handed over before.
+    Sent {
+        /// The peer.
+        peer: PeerId,
+    },
     /// A message was dropped because the peer reads too slowly.
     SendDropped {
         /// The peer.
@@ -154,6 +160,7 @@ impl Input {
             Self::Response { .. } => "response",
             Self::RequestFailed { .. } => "request failed",
             Self::Malformed { .. } => "malformed",
+            Self::Sent { .. } => "sent",
             Self::SendDropped { .. } => "send dropped",
             Self::Stored { .. } => "stored",
             Self::Recovered(_) => "recovered",

@@ -11,7 +11,7 @@ use std::thread;
 use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use multiaddr::{Multiaddr, Protocol as Part};
-use registry_core::action::{SignatureCheck, StoreRequest};
+use registry_core::action::{SendClass, SignatureCheck, StoreRequest};
 use registry_core::catalog::LocalPublisher;
 use registry_core::id::{RequestId, Token};
 use registry_core::input::{DialError, GossipVersion, Identity, ProtocolSet, Side, StoreResult};
@@ -121,7 +121,12 @@ impl Shell {
             Action::Disconnect { peer, .. } => {
                 drop(self.streams.remove(&peer).map(|stream| stream.shutdown(Shutdown::Both)))
             }
-            Action::Send { peer, msg, .. } => self.write(peer, SEND, 0, &msg),
+            Action::Send { peer, msg, class } => {
+                self.write(peer, SEND, 0, &msg);
+                if class == SendClass::Block {
+                    self.input(Input::Sent { peer });
+                }
+            }
             Action::Request { id, peer, msg } => self.write(peer, ASK, id.0, &msg),
             Action::Respond { token, msg } => {
                 if let (Some((peer, id)), Some(msg)) = (self.questions.remove(&token), msg) {

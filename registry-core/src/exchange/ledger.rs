@@ -1,8 +1,7 @@
 //! The serving side: what peers want of this node.
 //!
-//! Nothing tells this node when bytes have left it. A peer paces itself by asking for no more than it can take; against
-//! one that asks for everything at once, each peer has a *backlog*: bytes handed to the shell, thought to drain at a rate
-//! that grows with every block and halves when the shell reports a dropped one. What exceeds the backlog's bound waits
+//! A peer paces itself by asking for no more than it can take; against one that asks for everything at once, each peer
+//! has a *backlog*: blocks handed to the shell that it has not reported as sent. What exceeds the backlog's bound waits
 //! here, as an entry of 100 bytes instead of a block.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,7 +18,7 @@ use crate::cx::Cx;
 use crate::id::{BlockId, Owner, PeerIx, StoreId};
 use crate::input::StoreResult;
 use crate::peers::Offence;
-use crate::time::{Duration, Instant, micros};
+use crate::time::{Duration, Instant};
 use crate::wire::Protocol;
 use crate::wire::bitswap::{BitswapMessage, Block, Cid, Presence, Want, WantKind};
 
@@ -31,12 +30,10 @@ const MAX_READS: usize = 16;
 const MAX_CHECK: usize = 256;
 /// Wants of all peers together; 100 bytes each.
 const MAX_ENTRIES: usize = 65_536;
-/// Blocks remembered as just sent, to be sent again when the shell drops one.
-const MAX_RECENT: usize = 8;
-/// Drain rates, in bytes per second.
-const FIRST_RATE: u64 = 16 << 20;
-const MIN_RATE: u64 = 64 << 10;
-const MAX_RATE: u64 = 4 << 30;
+/// A short block counts for so much in a backlog, which bounds their number too.
+const MIN_COST: u64 = 4 * 1024;
+/// Nothing is handed over for so long after the shell has dropped a block.
+const REST: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -59,48 +56,41 @@ struct Entry {
     state: State,
 }
 
-/// Bytes handed to the shell for one peer and not yet sent, as far as can be guessed.
-#[derive(Debug)]
+/// Blocks handed to the shell for one peer and not yet reported, oldest first, and what they count for.
+#[derive(Debug, Default)]
 struct Backlog {
+    blocks: VecDeque<(BlockId, u64)>,
     bytes: u64,
-    at: Instant,
-    rate: u64,
+    resting_until: Option<Instant>,
 }
 
 impl Backlog {
-    fn new(now: Instant) -> Self {
-        Self { bytes: 0, at: now, rate: FIRST_RATE }
+    fn add(&mut self, id: BlockId, len: usize) {
+        let cost = (len as u64).max(MIN_COST);
+        self.bytes += cost;
+        self.blocks.push_back((id, cost));
     }
 
-    fn drain(&mut self, now: Instant) {
-        let gone = u128::from(self.rate) * u128::from(micros(now.since(self.at))) / 1_000_000;
-        self.bytes = self.bytes.saturating_sub(u64::try_from(gone).unwrap_or(u64::MAX));
-        self.at = now.max(self.at);
+    fn sent(&mut self) {
+        if let Some((_, cost)) = self.blocks.pop_front() {
+            self.bytes -= cost;
+        }
     }
 
-    fn add(&mut self, bytes: u64) {
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.rate = (self.rate + self.rate / 8).min(MAX_RATE);
+    /// The shell has dropped a block: most likely the last one it was given.
+    fn dropped(&mut self, now: Instant) -> Option<BlockId> {
+        self.resting_until = Some(now + REST);
+        let (id, cost) = self.blocks.pop_back()?;
+        self.bytes -= cost;
+        Some(id)
     }
 
-    fn dropped(&mut self, limit: u64) {
-        self.bytes = self.bytes.max(limit);
-        self.rate = (self.rate / 2).max(MIN_RATE);
-    }
-
-    fn is_full(&self, limit: u64) -> bool {
-        self.bytes >= limit
-    }
-
-    /// When it will not be full any more; later than the last `drain`.
-    fn free_at(&self, limit: u64) -> Instant {
-        let excess = u128::from(self.bytes.saturating_sub(limit)) + 1;
-        let wait = excess * 1_000_000 / u128::from(self.rate.max(1)) + 1;
-        self.at + Duration::from_micros(u64::try_from(wait).unwrap_or(u64::MAX))
+    fn rest(&self, now: Instant) -> Option<Instant> {
+        self.resting_until.filter(|until| *until > now)
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Ledger {
     wants: BTreeMap<BlockId, Entry>,
     /// Blocks to be read, the most urgent first.
@@ -110,24 +100,11 @@ struct Ledger {
     reads: usize,
     checking: bool,
     backlog: Backlog,
-    recent: VecDeque<BlockId>,
 }
 
 impl Ledger {
-    fn new(now: Instant) -> Self {
-        Self {
-            wants: BTreeMap::new(),
-            ready: BTreeSet::new(),
-            unchecked: BTreeSet::new(),
-            reads: 0,
-            checking: false,
-            backlog: Backlog::new(now),
-            recent: VecDeque::new(),
-        }
-    }
-
     fn is_idle(&self) -> bool {
-        self.wants.is_empty() && self.reads == 0 && !self.checking && self.backlog.bytes == 0
+        self.wants.is_empty() && self.reads == 0 && !self.checking && self.backlog.blocks.is_empty()
     }
 
     fn set(&mut self, id: BlockId, entry: Entry) {
@@ -180,7 +157,7 @@ enum Lookup {
 pub(super) struct Server {
     ledgers: BTreeMap<PeerIx, Ledger>,
     lookups: BTreeMap<StoreId, Lookup>,
-    /// Peers whose backlog is full.
+    /// Peers whose backlog rests.
     deadlines: DeadlineIndex<PeerIx>,
     /// Wants of all peers.
     entries: usize,
@@ -202,7 +179,7 @@ impl Server {
         if msg.wants.len() > max.saturating_mul(4) {
             cx.charge(peer, Offence::Protocol(Protocol::Bitswap));
         }
-        let refused: Vec<_> = msg.wants.iter().filter_map(|want| self.accept(cx, peer, want, max)).collect();
+        let refused: Vec<_> = msg.wants.iter().filter_map(|want| self.accept(peer, want, max)).collect();
         answer(cx, peer, refused);
         self.serve(cx);
     }
@@ -244,14 +221,20 @@ impl Server {
         }
     }
 
-    /// The shell has dropped a block: most likely the last one it was given.
+    /// The shell has sent a block.
+    pub(super) fn handle_sent(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
+        if let Some(ledger) = self.ledgers.get_mut(&peer) {
+            ledger.backlog.sent();
+            self.serve(cx);
+        }
+    }
+
+    /// The shell has dropped a block.
     pub(super) fn handle_send_dropped(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
         let Some(ledger) = self.ledgers.get_mut(&peer) else { return };
-        ledger.backlog.drain(cx.now);
-        ledger.backlog.dropped(cx.config.exchange.max_queued_bytes as u64);
-        if let Some(id) = ledger.recent.pop_back() {
+        if let Some(id) = ledger.backlog.dropped(cx.now) {
             let want = Want { cid: Cid::Known(id), priority: i32::MAX, kind: WantKind::Block, send_dont_have: true };
-            self.accept(cx, peer, &want, cx.config.exchange.max_ledger);
+            self.accept(peer, &want, cx.config.exchange.max_ledger);
         }
         self.serve(cx);
     }
@@ -284,11 +267,11 @@ impl Server {
     }
 
     /// Takes a want into the ledger; returns the answer when it is refused.
-    fn accept(&mut self, cx: &Cx<'_>, peer: PeerIx, want: &Want, max: usize) -> Option<(Cid, Presence)> {
+    fn accept(&mut self, peer: PeerIx, want: &Want, max: usize) -> Option<(Cid, Presence)> {
         let refusal =
             (want.send_dont_have && want.kind != WantKind::Cancel).then(|| (want.cid.clone(), Presence::DontHave));
         let Cid::Known(id) = want.cid else { return refusal };
-        let ledger = self.ledgers.entry(peer).or_insert_with(|| Ledger::new(cx.now));
+        let ledger = self.ledgers.entry(peer).or_default();
         let old = ledger.wants.get(&id).map(|entry| entry.state);
         match (want.kind, old) {
             (WantKind::Cancel, _) => {
@@ -332,7 +315,6 @@ impl Server {
         }
         debug_assert_eq!(self.entries, self.ledgers.values().map(|ledger| ledger.wants.len()).sum::<usize>());
         self.ledgers.retain(|peer, ledger| {
-            ledger.backlog.drain(cx.now);
             if ledger.is_idle() {
                 self.deadlines.clear(*peer);
             }
@@ -355,9 +337,11 @@ impl Server {
         if ledger.reads >= MAX_READS_PER_PEER {
             return None;
         }
-        ledger.backlog.drain(now);
-        if ledger.backlog.is_full(limit) {
-            self.deadlines.set(peer, ledger.backlog.free_at(limit));
+        if let Some(until) = ledger.backlog.rest(now) {
+            self.deadlines.set(peer, until);
+            return None;
+        }
+        if ledger.backlog.bytes >= limit {
             return None;
         }
         ledger.set_state(&id, State::Busy);
@@ -393,12 +377,7 @@ impl Server {
         let before = ledger.wants.len();
         match data {
             Some(data) if ledger.remove(&id).is_some() => {
-                ledger.backlog.drain(cx.now);
-                ledger.backlog.add(data.len() as u64);
-                if ledger.recent.len() == MAX_RECENT {
-                    ledger.recent.pop_front();
-                }
-                ledger.recent.push_back(id);
+                ledger.backlog.add(id, data.len());
                 let blocks = alloc::vec![Block { prefix: prefix_of(id.codec), data }];
                 cx.send(peer, BitswapMessage { blocks, ..BitswapMessage::default() }, SendClass::Block);
             }

@@ -112,6 +112,11 @@ impl Exchange {
         }
     }
 
+    /// The shell has sent a block to the peer.
+    pub(crate) fn handle_sent(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
+        self.server.handle_sent(cx, peer);
+    }
+
     /// The shell has dropped a block on its way to the peer.
     pub(crate) fn handle_send_dropped(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
         self.server.handle_send_dropped(cx, peer);

@@ -105,8 +105,9 @@ impl Machine {
         let peer = self.peer(choices.below(PEERS));
         let root = self.root(choices);
         let cx = &mut self.world.cx();
-        match choices.below(4) {
+        match choices.below(5) {
             0 => self.exchange.handle_send_dropped(cx, peer),
+            4 => self.exchange.handle_sent(cx, peer),
             1 => self.exchange.handle_hashed(cx, JobId(choices.u64()), Digest([1; 32])),
             2 => self.exchange.handle_stored(cx, StoreId(choices.u64()), StoreResult::Done),
             _ => self.exchange.add_local(cx, root),

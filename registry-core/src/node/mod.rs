@@ -210,6 +210,7 @@ impl Node {
             Input::Response { id, msg } => self.handle_response(id, &msg),
             Input::RequestFailed { id, why } => self.handle_request_failed(id, why),
             Input::Malformed { peer, protocol, error: _ } => self.handle_malformed(peer, protocol),
+            Input::Sent { peer } => self.handle_sent(peer),
             Input::SendDropped { peer, class } => self.handle_send_dropped(peer, class),
             Input::Stored { op, result } => self.handle_stored(op, result),
             Input::Recovered(rows) => self.handle_rows(rows),

@@ -112,6 +112,12 @@ impl Node {
         }
     }
 
+    pub(super) fn handle_sent(&mut self, peer: PeerId) {
+        if let Some(peer) = self.peers.find(&peer) {
+            self.exchange.handle_sent(cx!(self, exchange), peer);
+        }
+    }
+
     pub(super) fn handle_send_dropped(&mut self, peer: PeerId, class: SendClass) {
         let Some(peer) = self.peers.find(&peer) else { return };
         match class {

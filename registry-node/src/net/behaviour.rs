@@ -17,6 +17,7 @@ use libp2p_swarm::{
     ToSwarm,
 };
 use multiaddr::{Multiaddr, Protocol as Part};
+use registry_core::action::SendClass;
 use registry_core::id::{DialId, RequestId, Token};
 use registry_core::input::{DialError, Identity, RequestError, Side};
 use registry_core::{Input, PeerId};
@@ -60,6 +61,8 @@ pub struct Behaviour {
     pending_incoming: HashSet<ConnectionId>,
     dials: HashMap<ConnectionId, DialId>,
     requests: HashMap<RequestId, ConnectionId>,
+    /// Blocks on their way out.
+    blocks: HashMap<ConnectionId, usize>,
     tokens: HashMap<Token, (libp2p_identity::PeerId, ConnectionId)>,
     queue: VecDeque<ToSwarm<Infallible, FromBehaviour>>,
 }
@@ -84,6 +87,7 @@ impl Behaviour {
             pending_incoming: HashSet::new(),
             dials: HashMap::new(),
             requests: HashMap::new(),
+            blocks: HashMap::new(),
             tokens: HashMap::new(),
             queue: VecDeque::new(),
         };
@@ -125,7 +129,12 @@ impl Behaviour {
                 }
             }
             NetAction::Send { peer, msg, class } => match self.route(&peer) {
-                Some(to) => self.notify(to, FromBehaviour::Send { msg, class }),
+                Some(to) => {
+                    if class == SendClass::Block {
+                        *self.blocks.entry(to.1).or_default() += 1;
+                    }
+                    self.notify(to, FromBehaviour::Send { msg, class });
+                }
                 None => self.tell(Input::SendDropped { peer, class }),
             },
             NetAction::Request { id, peer, msg } => match self.route(&peer) {
@@ -221,6 +230,10 @@ impl Behaviour {
         for id in lost {
             self.tell(Input::RequestFailed { id, why: RequestError::Disconnected });
         }
+        if let (Some(blocks), Some(peer)) = (self.blocks.remove(connection_id), core_id(peer_id)) {
+            let class = SendClass::Block;
+            (0..blocks).for_each(|_| self.tell(Input::SendDropped { peer, class }));
+        }
         let Some(ids) = self.peers.get_mut(peer_id) else { return };
         ids.retain(|id| id != connection_id);
         if ids.is_empty() {
@@ -305,6 +318,10 @@ impl NetworkBehaviour for Behaviour {
             Input::Request { token, .. } => {
                 self.tokens.insert(*token, (peer, id));
             }
+            Input::Sent { .. } | Input::SendDropped { class: SendClass::Block, .. } => match self.blocks.get_mut(&id) {
+                Some(blocks) if *blocks > 1 => *blocks -= 1,
+                _ => drop(self.blocks.remove(&id)),
+            },
             // One that has failed already, with its connection, has had its answer.
             Input::Response { id, .. } | Input::RequestFailed { id, .. } if self.requests.remove(id).is_none() => {
                 return;

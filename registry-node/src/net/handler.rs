@@ -319,7 +319,9 @@ impl Handler {
                 self.on_answer(protocol, Some(answer));
             }
             Done::Written(protocol, done) => {
-                self.one_way(protocol).written(done);
+                if self.one_way(protocol).written(done) == Some(SendClass::Block) {
+                    self.emit(Input::Sent { peer: self.peer });
+                }
                 self.drive_one_way(protocol);
             }
             Done::Noticed { class, ok } => self.on_noticed(class, ok),

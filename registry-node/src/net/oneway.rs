@@ -155,15 +155,16 @@ impl OneWay {
         self.outlet = Outlet::Closed;
     }
 
-    /// After a failure the frame goes first on the next stream.
-    pub(super) fn written(&mut self, done: Written) {
+    /// The class of what has left. After a failure the frame goes first on the next stream.
+    pub(super) fn written(&mut self, done: Written) -> Option<SendClass> {
         let Written { writing, ok } = done;
-        self.outlet = if ok {
-            Outlet::Idle(writing.stream)
-        } else {
-            self.queue.push_front(writing.frame, writing.class);
-            Outlet::Closed
-        };
+        if ok {
+            self.outlet = Outlet::Idle(writing.stream);
+            return Some(writing.class);
+        }
+        self.queue.push_front(writing.frame, writing.class);
+        self.outlet = Outlet::Closed;
+        None
     }
 }
 

@@ -186,6 +186,8 @@ impl World {
         };
         if !self.transmit(ix, to, payload) {
             self.at_once.push_back((ix, Input::SendDropped { peer, class }));
+        } else if class == SendClass::Block {
+            self.at_once.push_back((ix, Input::Sent { peer }));
         }
     }
 

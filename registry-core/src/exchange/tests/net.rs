@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Blocks;
-use crate::action::{Action, StoreRequest, Table};
+use crate::action::{Action, SendClass, StoreRequest, Table};
 use crate::exchange::{Exchange, ExchangeEvent};
 use crate::fuzzing::TestWorld;
 use crate::id::{BlockId, Digest, OpId, PeerId};
@@ -279,7 +279,13 @@ impl Net {
         };
         let node = &mut self.nodes[n];
         match action {
-            Action::Send { peer, msg, .. } => self.send(n, peer, msg),
+            Action::Send { peer, msg, class } => {
+                if class == SendClass::Block {
+                    let to = node.world.peers.find(&peer).expect("a known peer");
+                    node.exchange.handle_sent(&mut node.world.cx(), to);
+                }
+                self.send(n, peer, msg);
+            }
             Action::Hash { job, .. } => {
                 node.exchange.handle_hashed(&mut node.world.cx(), job, digest.unwrap());
             }

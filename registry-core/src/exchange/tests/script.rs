@@ -103,6 +103,12 @@ impl Script {
         self.message(from, &BitswapMessage { blocks: vec![block], ..BitswapMessage::default() })
     }
 
+    /// The shell has sent a block.
+    pub(super) fn leave(&mut self, to: usize) {
+        self.exchange.handle_sent(&mut self.world.cx(), self.peers[to]);
+        self.take();
+    }
+
     fn want(&mut self, from: usize, id: BlockId, kind: WantKind) -> Vec<Action> {
         let want = Want { cid: Cid::Known(id), priority: 1, kind, send_dont_have: true };
         self.message(from, &BitswapMessage { wants: vec![want], ..BitswapMessage::default() })
