@@ -499,7 +499,7 @@ pub(crate) async fn a_foreign_peer_is_identified_and_stays_connected_for_more_th
 
     let view = node.registry.peers().await.unwrap().remove(0);
     assert_eq!(view.peer.as_bytes(), foreign.peer_id.to_bytes());
-    assert!(view.agent.starts_with("rust-libp2p/"), "{}", view.agent);
+    assert_eq!(view.agent, conformance::AGENT);
     assert!(view.protocols.kad && view.protocols.gossip == Some(GossipVersion::V1_2));
     assert_eq!(view.offences, 0);
 }
