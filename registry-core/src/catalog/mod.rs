@@ -53,7 +53,7 @@ use core::ops::Bound;
 use bytes::Bytes;
 
 use crate::action::Table;
-use crate::catalog::admit::{Commit, MAX_RUN, Reply, Submission};
+use crate::catalog::admit::{Commit, Reply, Submission};
 use crate::catalog::log::{Conflict, Entry, Kept, Log, Run};
 use crate::catalog::packages::{Listing, Packages};
 use crate::catalog::proof::Proof;
@@ -66,6 +66,7 @@ use crate::id::{Digest, JobId, OpId, PeerIx, PublisherId, StoreId};
 use crate::input::Row;
 use crate::wire::registry::PublisherState;
 
+pub(crate) use admit::MAX_RUN;
 pub use amendment::{Amendment, Change, Deprecation, Status};
 pub use envelope::{Domain, Envelope, FieldError, StatementError};
 pub use head::Head;

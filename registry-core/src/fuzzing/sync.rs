@@ -55,7 +55,7 @@ impl Bench {
             }
         }
         let (rounds, gaps, requests) = self.sync.load();
-        assert!(rounds <= 2 && gaps <= 1024 && requests <= rounds + 16, "{rounds} {gaps} {requests}");
+        assert!(rounds <= 2 && gaps <= 1024 && requests <= rounds + 4 * 16, "{rounds} {gaps} {requests}");
     }
 
     fn tell_time(&mut self, by: Duration) {
@@ -151,9 +151,9 @@ pub fn sync(data: &[u8]) {
                 bench.sync.handle_request(&mut bench.world.cx(), &bench.catalog, peer, Token(0), &msg);
             }
             7 => {
-                let (publisher, want) = (publisher(&mut choices), choices.below(3));
+                let (publisher, want) = (publisher(&mut choices), 200 * choices.below(3));
                 bench.owed += 1;
-                bench.sync.catch_up(&mut bench.world.cx(), &bench.catalog, publisher, want, Some(peer), want == 2);
+                bench.sync.catch_up(&mut bench.world.cx(), &bench.catalog, publisher, want, Some(peer), want == 400);
             }
             8 => {
                 let ticket = bench.tickets.pop().unwrap_or(choices.below(8));

@@ -3,8 +3,11 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
+use super::ahead::{Ahead, MAX_AHEAD, Turn};
 use super::{Asker, FAULT, Sync, SyncEvent, Timer};
-use crate::catalog::{Catalog, Verdict};
+use crate::catalog::{Catalog, MAX_RUN, Verdict};
 use crate::cx::Cx;
 use crate::id::{PeerIx, PublisherId, RequestId};
 use crate::peers::Offence;
@@ -39,16 +42,23 @@ const LEAST_RATE: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Gap {
     /// Filled when the log here is so long; `PublisherState::FORKED` when what is missing is the proof.
-    want: u64,
+    pub(super) want: u64,
     /// Asked for by `catch_up`, which is owed a `CaughtUp`.
     owed: bool,
     /// The peer whose round claimed it.
     round: Option<PeerIx>,
     give_up_at: Instant,
+    /// Asked as long as it delivers.
+    current: Option<PeerIx>,
     /// To be tried next, in order.
     sources: VecDeque<PeerIx>,
     tried: Vec<PeerIx>,
     sought_holders: bool,
+    /// Some of it is durable.
+    fruitful: bool,
+    /// The last run came so soon that several may be asked for at once.
+    pub(super) quick: bool,
+    pub(super) ahead: Ahead,
     state: State,
 }
 
@@ -56,8 +66,8 @@ pub(super) struct Gap {
 enum State {
     /// Waits for its turn.
     Queued,
-    /// The next source may be asked; with a source, that one is asked as soon as the pace allows.
-    Ready(Option<PeerIx>),
+    /// The next step may be taken, as soon as the pace allows.
+    Ready,
     /// A source was asked for something.
     Asked { source: PeerIx, request: RequestId, missing: Missing },
     /// The catalogue, which held so much when the source was asked, judges what came.
@@ -139,7 +149,7 @@ impl Sync {
     ) {
         let Some(gap) = self.gaps.get_mut(&publisher).filter(|gap| gap.state == State::Seeking) else { return };
         gap.add_sources(cx.peers.find(&cx.local.id), holders.iter().copied());
-        gap.state = State::Ready(None);
+        gap.state = State::Ready;
         self.proceed(cx, catalog, publisher);
         self.drive(cx, catalog);
     }
@@ -165,7 +175,7 @@ impl Sync {
         if let (Some(gap), Some(round)) = (self.gaps.get_mut(&publisher), self.rounds.get_mut(&peer)) {
             gap.round = Some(peer);
             gap.owed = false;
-            gap.state = State::Ready(None);
+            gap.state = State::Ready;
             round.open += 1;
         }
         self.proceed(cx, catalog, publisher);
@@ -177,9 +187,13 @@ impl Sync {
             owed: true,
             round: None,
             give_up_at: cx.now + GAP_DEADLINE,
+            current: None,
             sources: source.into_iter().collect(),
             tried: Vec::new(),
             sought_holders: false,
+            fruitful: false,
+            quick: false,
+            ahead: Ahead::default(),
             state: State::Queued,
         };
         self.gaps.insert(publisher, gap);
@@ -196,13 +210,13 @@ impl Sync {
         let partners = self.willing_partners(cx);
         if let Some(gap) = self.gaps.get_mut(&publisher) {
             gap.add_sources(None, partners);
-            gap.state = State::Ready(None);
+            gap.state = State::Ready;
         }
         self.proceed(cx, catalog, publisher);
     }
 
     /// Some connected peers that keep their word, in random order.
-    fn willing_partners(&self, cx: &mut Cx<'_>) -> Vec<PeerIx> {
+    pub(super) fn willing_partners(&self, cx: &mut Cx<'_>) -> Vec<PeerIx> {
         let willing: Vec<_> =
             self.partners.keys().copied().filter(|peer| !self.shunned.is_active(cx.now, *peer)).collect();
         cx.rng.sample(willing, MAX_SOURCES)
@@ -211,7 +225,9 @@ impl Sync {
     /// Takes the next step of a gap whose last one is over.
     fn proceed(&mut self, cx: &mut Cx<'_>, catalog: &Catalog, publisher: PublisherId) {
         let Some(gap) = self.gaps.get_mut(&publisher) else { return };
-        let State::Ready(source) = gap.state else { return };
+        if gap.state != State::Ready {
+            return;
+        }
         let from = held(catalog, publisher);
         let abandoned = !gap.owed && gap.round.is_none_or(|peer| !self.rounds.contains_key(&peer));
         if from >= gap.want {
@@ -220,12 +236,18 @@ impl Sync {
         if abandoned || gap.give_up_at <= cx.now {
             return self.end_gap(publisher, false);
         }
-        match source.or_else(|| gap.sources.pop_front()) {
+        if self.take_piece(cx, publisher, from) {
+            return self.look_ahead(cx, publisher, from);
+        }
+        let Some(gap) = self.gaps.get_mut(&publisher) else { return };
+        match gap.current.or_else(|| gap.sources.pop_front()) {
             Some(source) => {
+                gap.current = Some(source);
                 if !gap.tried.contains(&source) {
                     gap.tried.push(source);
                 }
                 self.ask_source(cx, publisher, source, from);
+                self.look_ahead(cx, publisher, from);
             }
             None if gap.owed && !gap.sought_holders => {
                 gap.sought_holders = true;
@@ -235,6 +257,44 @@ impl Sync {
             }
             None => self.end_gap(publisher, false),
         }
+    }
+
+    /// The run that follows what is held is judged, or waited for, when it was asked for before its turn.
+    fn take_piece(&mut self, cx: &mut Cx<'_>, publisher: PublisherId, held: u64) -> bool {
+        let Some(gap) = self.gaps.get_mut(&publisher) else { return false };
+        let (turn, given_up) = gap.ahead.take(held);
+        match turn {
+            Some(Turn::Asked { source, request, from, until }) => {
+                gap.state = State::Asked { source, request, missing: Missing::From(from) };
+                self.timers.set(Timer::Gap(publisher), until.max(cx.now + Duration::from_millis(1)));
+            }
+            Some(Turn::Here { source, record, from, entries }) => {
+                let bytes = size_of(&entries);
+                let event = SyncEvent::Entries { ticket: self.next_ticket, source, record, from, entries };
+                self.judge(cx, publisher, source, held, bytes, event);
+            }
+            None => {}
+        }
+        self.cancel(given_up);
+        !matches!(self.gaps.get(&publisher), Some(Gap { state: State::Ready, .. }))
+    }
+
+    /// Lets the catalogue judge what a source sent, under the next ticket.
+    fn judge(
+        &mut self,
+        cx: &mut Cx<'_>,
+        publisher: PublisherId,
+        source: PeerIx,
+        held: u64,
+        bytes: u64,
+        event: SyncEvent,
+    ) {
+        let Some(gap) = self.gaps.get_mut(&publisher) else { return };
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        gap.state = State::Judging { source, ticket, held, bytes };
+        self.timers.set(Timer::Gap(publisher), cx.now + VERDICT_DEADLINE);
+        self.events.push_back(event);
     }
 
     fn ask_source(&mut self, cx: &mut Cx<'_>, publisher: PublisherId, source: PeerIx, from: u64) {
@@ -253,7 +313,7 @@ impl Sync {
                 let timeout = cx.config.sync.request_timeout.max(Duration::from_millis(1));
                 (State::Asked { source, request, missing }, cx.now + timeout)
             }
-            Err(at) => (State::Ready(Some(source)), at),
+            Err(at) => (State::Ready, at),
         };
         gap.state = state;
         self.timers.set(Timer::Gap(publisher), at);
@@ -264,19 +324,27 @@ impl Sync {
         cx: &mut Cx<'_>,
         catalog: &Catalog,
         publisher: PublisherId,
+        id: RequestId,
         msg: &RegistryMessage,
     ) {
+        let Some(gap) = self.gaps.get(&publisher) else { return };
+        let State::Asked { source, request, missing } = gap.state else {
+            return self.handle_piece(cx, publisher, id, Some(msg));
+        };
+        if request != id {
+            return self.handle_piece(cx, publisher, id, Some(msg));
+        }
+        let want = gap.want;
+        let claimed = gap.round == Some(source) && self.rounds.contains_key(&source);
+        self.note_pace(cx, publisher);
         self.timers.clear(Timer::Gap(publisher));
-        let Some(gap) = self.gaps.get_mut(&publisher) else { return };
-        let State::Asked { source, missing, .. } = gap.state else { return };
         let ticket = self.next_ticket;
         let (bytes, event) = match (missing, msg) {
             (Missing::From(asked), RegistryMessage::Log { record, from, entries })
                 if *from == asked && (!record.is_empty() || entries.is_empty()) =>
             {
                 let (record, entries) = (record.clone(), entries.clone());
-                let bytes = entries.iter().map(|entry| entry.len() as u64).sum();
-                (bytes, SyncEvent::Entries { ticket, source, record, from: asked, entries })
+                (size_of(&entries), SyncEvent::Entries { ticket, source, record, from: asked, entries })
             }
             (Missing::Proof, RegistryMessage::Proof { proof }) => {
                 (proof.len() as u64, SyncEvent::Proof { ticket, source, proof: proof.clone() })
@@ -285,14 +353,33 @@ impl Sync {
         };
         let held = held(catalog, publisher);
         if bytes == 0 {
-            let claimed = gap.round == Some(source) && self.rounds.contains_key(&source);
-            let broken_claim = claimed && held < gap.want;
+            let broken_claim = claimed && held < want;
             return self.fail_source(cx, catalog, publisher, broken_claim.then_some(FAULT));
         }
-        self.next_ticket += 1;
-        gap.state = State::Judging { source, ticket, held, bytes };
-        self.timers.set(Timer::Gap(publisher), cx.now + VERDICT_DEADLINE);
-        self.events.push_back(event);
+        self.judge(cx, publisher, source, held, bytes, event);
+    }
+
+    /// Where one run takes more than a quarter of the time there is, several at once may all come too late.
+    fn note_pace(&mut self, cx: &Cx<'_>, publisher: PublisherId) {
+        let left = self.timers.get(Timer::Gap(publisher)).map_or(Duration::ZERO, |at| at.since(cx.now));
+        if let Some(gap) = self.gaps.get_mut(&publisher) {
+            gap.quick = left.saturating_mul(1 + MAX_AHEAD as u32)
+                >= cx.config.sync.request_timeout.saturating_mul(MAX_AHEAD as u32);
+        }
+    }
+
+    /// A request for a gap brought nothing.
+    pub(super) fn handle_gap_failed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        catalog: &Catalog,
+        publisher: PublisherId,
+        id: RequestId,
+    ) {
+        match self.gaps.get(&publisher).map(|gap| gap.state) {
+            Some(State::Asked { request, .. }) if request == id => self.fail_source(cx, catalog, publisher, None),
+            _ => self.handle_piece(cx, publisher, id, None),
+        }
     }
 
     pub(super) fn handle_gap_judged(
@@ -305,20 +392,26 @@ impl Sync {
         self.timers.clear(Timer::Gap(publisher));
         let Some(gap) = self.gaps.get_mut(&publisher) else { return };
         let State::Judging { source, held: before, bytes, .. } = gap.state else { return };
+        let want = gap.want;
         match verdict {
             Verdict::Accept if held(catalog, publisher) > before => {
-                gap.state = State::Ready(Some(source));
+                gap.state = State::Ready;
                 let earned = Duration::from_micros(bytes.saturating_mul(1_000_000) / LEAST_RATE);
                 gap.give_up_at = gap.give_up_at + earned;
+                let long = gap.want.saturating_sub(before) > 2 * MAX_RUN as u64;
+                let needs_help = long && !core::mem::replace(&mut gap.fruitful, true);
                 if let Some(round) = gap.round {
                     self.prolong_round(round, earned);
                 }
                 self.ignored.forgive((source, publisher));
+                if needs_help {
+                    self.find_helpers(cx, publisher, source);
+                }
                 self.proceed(cx, catalog, publisher);
             }
             Verdict::Accept | Verdict::Ignore => {
-                gap.state = State::Ready(None);
-                if held(catalog, publisher) < gap.want {
+                self.give_up_on(publisher, source);
+                if held(catalog, publisher) < want {
                     self.ignored.note(cx.now, (source, publisher));
                 }
                 self.proceed(cx, catalog, publisher);
@@ -338,7 +431,7 @@ impl Sync {
                 self.fail_source(cx, catalog, publisher, None);
             }
             State::Seeking | State::Judging { .. } => self.end_gap(publisher, false),
-            State::Ready(_) => self.proceed(cx, catalog, publisher),
+            State::Ready => self.proceed(cx, catalog, publisher),
             State::Queued => {}
         }
     }
@@ -353,8 +446,9 @@ impl Sync {
     ) {
         let Some(gap) = self.gaps.get_mut(&publisher) else { return };
         let (State::Asked { source, .. } | State::Judging { source, .. }) = gap.state else { return };
-        gap.state = State::Ready(None);
-        if gap.round == Some(source) {
+        let of_round = gap.round == Some(source);
+        self.give_up_on(publisher, source);
+        if of_round {
             self.fail_round(cx, source, offence);
         } else if let Some(offence) = offence {
             self.shunned.note(cx.now, source);
@@ -364,12 +458,22 @@ impl Sync {
         self.proceed(cx, catalog, publisher);
     }
 
+    /// The next step is taken without this source.
+    fn give_up_on(&mut self, publisher: PublisherId, source: PeerIx) {
+        if let Some(gap) = self.gaps.get_mut(&publisher) {
+            gap.state = State::Ready;
+            gap.current = gap.current.filter(|current| *current != source);
+        }
+        self.drop_helper(publisher, source);
+    }
+
     fn end_gap(&mut self, publisher: PublisherId, ok: bool) {
         self.timers.clear(Timer::Gap(publisher));
         let Some(gap) = self.gaps.remove(&publisher) else { return };
         if let State::Asked { request, .. } = gap.state {
             self.requests.remove(&request);
         }
+        self.cancel(gap.ahead.requests());
         if let Some(round) = gap.round.and_then(|peer| self.rounds.get_mut(&peer)) {
             round.open = round.open.saturating_sub(1);
         }
@@ -390,4 +494,8 @@ impl Sync {
 /// Of a publisher that is proven to have contradicted itself nothing is missing any more.
 pub(super) fn held(catalog: &Catalog, publisher: PublisherId) -> u64 {
     catalog.claim(publisher).map_or(0, |state| state.length)
+}
+
+fn size_of(entries: &[Bytes]) -> u64 {
+    entries.iter().map(|entry| entry.len() as u64).sum()
 }

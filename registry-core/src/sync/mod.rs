@@ -20,7 +20,9 @@
 //! | `round` | what does this peer have that is missing here? |
 //! | `setbacks` | who is left alone for how long |
 //! | `gap` | fetches one publisher's missing statements, from one source after the other |
+//! | `ahead` | fetches a long log of several peers at once |
 
+mod ahead;
 mod gap;
 mod round;
 mod serve;
@@ -224,7 +226,7 @@ impl Sync {
         self.traffic.received += msg.encoded_len() as u64;
         match self.requests.remove(&id) {
             Some(Asker::Round(peer)) => self.handle_round_answer(cx, catalog, peer, msg),
-            Some(Asker::Gap(publisher)) => self.handle_gap_answer(cx, catalog, publisher, msg),
+            Some(Asker::Gap(publisher)) => self.handle_gap_answer(cx, catalog, publisher, id, msg),
             None => return,
         }
         self.drive(cx, catalog);
@@ -239,7 +241,7 @@ impl Sync {
     ) {
         match self.requests.remove(&id) {
             Some(Asker::Round(peer)) => self.fail_round(cx, peer, None),
-            Some(Asker::Gap(publisher)) => self.fail_source(cx, catalog, publisher, None),
+            Some(Asker::Gap(publisher)) => self.handle_gap_failed(cx, catalog, publisher, id),
             None => return,
         }
         self.drive(cx, catalog);

@@ -16,7 +16,7 @@ use crate::wire::registry::{Difference, MAX_LISTED, MAX_STATEMENTS, MAX_STATES, 
 
 /// Bytes of statements per answer: a quarter of a frame, so that one answer never blocks a slow link for long, and the
 /// logs of one round fit what a catalogue verifies of one source at a time.
-const MAX_LOG_BYTES: usize = 256 * 1024;
+pub(super) const MAX_LOG_BYTES: usize = 256 * 1024;
 
 /// What a peer may ask: 500 a second. Beyond that it is answered with nothing, and charged.
 const SERVED: Limit = Limit { interval: Duration::from_millis(2), burst: 1000 };

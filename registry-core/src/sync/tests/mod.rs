@@ -1,5 +1,6 @@
 //! Sync by packet script, with an empty catalogue: what peers claim, and what they do instead of keeping their word.
 
+mod ahead;
 mod pair;
 
 use alloc::vec;

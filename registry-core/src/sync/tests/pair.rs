@@ -19,15 +19,15 @@ use crate::time::{Duration, Instant};
 use crate::wire::Kind;
 use crate::wire::registry::PublisherState;
 
-struct Side {
-    world: TestWorld,
-    catalog: Catalog,
-    sync: Sync,
+pub(super) struct Side {
+    pub(super) world: TestWorld,
+    pub(super) catalog: Catalog,
+    pub(super) sync: Sync,
     other: PeerIx,
 }
 
 impl Side {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut world = TestWorld::new(Config { network: "test".into(), ..Config::default() });
         let other = world.connect(1);
         let catalog = Catalog::new(&mut world.cx());
@@ -56,7 +56,7 @@ impl Side {
     }
 
     /// What is this node's own affair.
-    fn perform(&mut self, action: Action) {
+    pub(super) fn perform(&mut self, action: Action) {
         let cx = &mut self.world.cx();
         match action {
             Action::Verify { job, .. } => self.catalog.handle_verified(cx, job, true),
@@ -83,7 +83,7 @@ impl Side {
     }
 
     /// Carries events between sync and catalogue until both are quiet.
-    fn route(&mut self) {
+    pub(super) fn route(&mut self) {
         loop {
             let cx = &mut self.world.cx();
             if let Some(event) = self.catalog.poll_event() {
@@ -213,7 +213,7 @@ impl Pair {
     }
 }
 
-fn author(seed: u8, length: usize) -> Author {
+pub(super) fn author(seed: u8, length: usize) -> Author {
     let mut author = Author::unsigned(seed);
     for n in 0..length {
         author.append("thing", &alloc::format!("1.0.{n}"));
