@@ -44,8 +44,8 @@ pub use score::Ranking;
 pub use segment::{Part, Segment};
 pub use statistics::{MAX_MEANINGS, MAX_NAMES, Meaning, Statistics};
 
-/// Documents whose text is read for one query with a phrase: reading takes some ten microseconds each.
-const MAX_READ: usize = 256;
+/// Documents whose text is read for one query with a phrase: reading takes some forty microseconds each.
+const MAX_READ: usize = 128;
 
 /// What a search found, best first; of equal score by the letters and digits of the name, then by name, then by
 /// publisher: a total order, independent of the order of arrival.
