@@ -8,7 +8,6 @@ use sim::scenario::human;
 use sim::schedule::{Bug, Unreadable};
 use sim::{NodeIx, Simulation, Verdict};
 
-use super::live::Live;
 use super::run::How;
 use super::{Done, announce, tell};
 
@@ -48,7 +47,7 @@ impl Replay {
             simulation.advance(at);
             return self.show(&simulation, node);
         }
-        Live::new().follow(&mut simulation);
+        self.how.follow(&mut simulation)?;
         let missed = simulation.missed();
         let mut report = simulation.report();
         report.command = command;

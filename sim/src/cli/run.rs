@@ -28,12 +28,6 @@ pub(super) struct Run {
     /// Where to write a run that fails, so that `sim replay` can repeat it.
     #[arg(long, value_name = "FILE", default_value = "bug.sim")]
     bug: PathBuf,
-    /// Write the digest of each virtual second, for `sim diff`.
-    #[arg(long, value_name = "FILE")]
-    trace: Option<PathBuf>,
-    /// With `--trace`: also write every event of this virtual second.
-    #[arg(long, value_name = "SECOND", requires = "trace")]
-    record: Option<u64>,
 }
 
 /// Changes of the scenario.
@@ -83,12 +77,28 @@ pub(super) struct How {
     /// What the engine's hash tables are keyed with.
     #[arg(long, default_value_t = 0)]
     hasher_key: u64,
+    /// Write the digest of each virtual second, for `sim diff`.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// With `--trace`: also write every event of this virtual second.
+    #[arg(long, value_name = "SECOND", requires = "trace")]
+    record: Option<u64>,
 }
 
 impl How {
     pub(super) fn options(&self) -> Options {
-        let Self { wire, spurious, queue, hasher_key } = *self;
+        let Self { wire, spurious, queue, hasher_key, .. } = *self;
         Options { wire, spurious, queue, hasher_key }
+    }
+
+    /// Runs to the end, and writes the trace.
+    pub(super) fn follow(&self, simulation: &mut Simulation) -> Result<(), String> {
+        if let Some(second) = self.record {
+            simulation.record(second);
+        }
+        Live::new().follow(simulation);
+        let Some(file) = &self.trace else { return Ok(()) };
+        std::fs::write(file, simulation.seconds().text()).map_err(|error| format!("{}: {error}", file.display()))
     }
 }
 
@@ -97,14 +107,7 @@ impl Run {
         let scenario = self.scenario()?;
         let command = announce(&self.words(), self.json);
         let mut simulation = Simulation::new(&scenario, self.seed, plan(&scenario, self.seed), &self.how.options());
-        if let Some(second) = self.record {
-            simulation.record(second);
-        }
-        Live::new().follow(&mut simulation);
-        if let Some(file) = &self.trace {
-            std::fs::write(file, simulation.seconds().text())
-                .map_err(|error| format!("{}: {error}", file.display()))?;
-        }
+        self.how.follow(&mut simulation)?;
         let applied = simulation.applied();
         let mut report = simulation.report();
         report.command = command;
@@ -143,7 +146,7 @@ impl Run {
     /// Every word that decides the run.
     fn words(&self) -> String {
         let Changes { nodes, minutes, loss, rtt, publishes, searches, gets, messages, restarts } = &self.changes;
-        let How { wire, spurious, queue, hasher_key } = &self.how;
+        let How { wire, spurious, queue, hasher_key, .. } = &self.how;
         let words = Words::new(&format!("run {}", self.scenario)).option("seed", Some(self.seed));
         let words = words.option("nodes", nodes.as_ref()).option("minutes", minutes.as_ref());
         let words = words.option("loss", loss.as_ref()).option("rtt", rtt.as_ref());

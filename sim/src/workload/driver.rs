@@ -208,9 +208,8 @@ impl Simulation<'_> {
             Event::Published { op, release, .. } => {
                 if let Some(Op::Publish(package)) = self.end(node, op) {
                     self.work.publishes += 1;
-                    let package = self.packages.get_mut(&package).expect("it was published");
-                    package.acknowledged = true;
-                    package.statement = Some(release.statement);
+                    self.packages.get_mut(&package).expect("it was published").acknowledged = true;
+                    self.judge_statement(node, package, &release);
                 }
             }
             Event::SearchDone { op, page } => {
@@ -278,12 +277,18 @@ impl Simulation<'_> {
     }
 
     fn resolved(&mut self, node: NodeIx, package: u32, why: Why, release: &ReleaseInfo) {
-        let right = self.packages[&package].statement == Some(release.statement);
-        self.bytes.judge(right, || format!("node {node} resolved number {package} to another statement"));
+        self.judge_statement(node, package, release);
         let command = Command::Fetch(self.packages[&package].root);
         if !self.start(node, command, Op::Fetch { package, why }) {
             self.failed(node, Some(Op::Fetch { package, why }), "refused");
         }
+    }
+
+    /// Its publisher and whoever resolves it know a package by one statement.
+    fn judge_statement(&mut self, node: NodeIx, package: u32, release: &ReleaseInfo) {
+        let expected = &mut self.packages.get_mut(&package).expect("it was published").statement;
+        let is_same = *expected.get_or_insert(release.statement) == release.statement;
+        self.bytes.judge(is_same, || format!("node {node} knows number {package} by another statement"));
     }
 
     fn failed(&mut self, node: NodeIx, op: Option<Op>, error: &str) {
