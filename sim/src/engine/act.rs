@@ -56,6 +56,14 @@ pub(super) struct Encoded {
     decoded: Option<Message>,
 }
 
+impl Encoded {
+    /// The length of this message, if it is the one that was encoded, or what the codec made of that.
+    pub(super) fn len_of(&self, msg: &Message) -> Option<usize> {
+        let is_it = self.of.is_same(msg) || self.decoded.as_ref().is_some_and(|decoded| decoded.is_same(msg));
+        is_it.then_some(self.len)
+    }
+}
+
 impl Traffic {
     fn count(&mut self, protocol: Protocol, bytes: usize) {
         let count = match protocol {

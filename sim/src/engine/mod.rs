@@ -614,8 +614,9 @@ impl World {
         let ix = scale(bits, self.hosts.len() as u64) as NodeIx;
         let now = self.clock(ix);
         let host = &mut self.hosts[ix as usize];
-        let due = host.wake_at.is_some_and(|at| at <= self.now);
-        if let Some(node) = host.node.as_mut().filter(|_| !due && self.conditions.pace(ix) == Pace::Usual) {
+        let is_due = |node: &Node| node.poll_timeout().is_some_and(|wake| wake.at <= now);
+        let node = host.node.as_mut().filter(|node| !is_due(node) && self.conditions.pace(ix) == Pace::Usual);
+        if let Some(node) = node {
             node.handle_timeout(now);
             self.fired.add(Effect::SpuriousTimeout, 1);
             self.drain(ix);

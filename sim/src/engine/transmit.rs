@@ -111,10 +111,14 @@ impl World {
         self.hosts[from as usize].links.get_mut(&to).map_or(at, |link| link.arrival(at, stream))
     }
 
-    fn frame_len(&self, payload: &Payload) -> u64 {
-        let encoded = self.encoded.as_ref();
-        let len = payload.message().and_then(|msg| encoded.filter(|it| it.of.is_same(msg)).map(|it| it.len));
-        len.unwrap_or(0) as u64
+    fn frame_len(&mut self, payload: &Payload) -> u64 {
+        let Some(msg) = payload.message() else { return 0 };
+        if let Some(len) = self.encoded.as_ref().and_then(|encoded| encoded.len_of(msg)) {
+            return len as u64;
+        }
+        self.scratch.clear();
+        msg.encode_into(&mut self.scratch);
+        self.scratch.len() as u64
     }
 
     /// A lost request is a stream that was reset, or in one of four cases one that hangs.
