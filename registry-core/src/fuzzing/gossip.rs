@@ -78,6 +78,7 @@ impl Model {
             match event {
                 GossipEvent::Deliver { ticket, topic, data, .. } => {
                     assert!(self.delivered.insert((topic, data)), "delivered twice");
+                    self.gossip.handle_judging(&mut self.world.cx(), ticket);
                     self.tickets.push(ticket);
                 }
                 GossipEvent::Published { .. } => {}

@@ -6,6 +6,7 @@ use crate::gossip::limits::{
     MAX_AUTHORS, MAX_BACKOFFS, MAX_CACHE_BYTES, MAX_PENDING, MAX_REFUSED, MAX_TOPICS_PER_PEER, MAX_WANTS,
 };
 use crate::gossip::peer::PeerState;
+use crate::wire::gossip::MAX_FRAME;
 
 impl Gossip {
     /// Panics when a table is over its bound or two tables disagree.
@@ -31,6 +32,7 @@ impl Gossip {
         assert!(self.wants.len() <= MAX_WANTS);
         assert!(self.pending.len() <= MAX_PENDING);
         assert!(self.cache.bytes() <= MAX_CACHE_BYTES);
+        assert!(self.gathered.bytes() < MAX_FRAME, "a full frame left behind");
         assert!(self.seen.len() <= config.seen_capacity + 1);
         assert!(self.refused.len() <= MAX_REFUSED + 1);
         assert!(self.authors.len() <= MAX_AUTHORS);

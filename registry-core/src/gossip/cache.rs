@@ -94,33 +94,46 @@ impl MessageCache {
         self.entries.get_mut(key).map(|cached| cached.aware.insert(peer)).is_some()
     }
 
+    pub(super) fn get(&self, key: &Digest) -> Option<Arc<PubMessage>> {
+        self.entries.get(key).map(|cached| cached.msg.clone())
+    }
+
+    /// As it travels.
+    pub(super) fn id(&self, key: &Digest) -> Option<Bytes> {
+        self.entries.get(key).map(|cached| cached.id.clone())
+    }
+
     /// What to gossip about at heartbeat `tick`, by topic, oldest first.
     pub(super) fn recent(&self, tick: u64) -> BTreeMap<TopicName, Vec<Digest>> {
+        let recent = self.order.iter().filter(|(window, _)| tick <= window.saturating_add(self.gossip));
+        self.by_topic(recent.map(|(_, key)| key))
+    }
+
+    /// Those of the messages that are kept, in their order.
+    pub(super) fn by_topic<'a>(&self, keys: impl IntoIterator<Item = &'a Digest>) -> BTreeMap<TopicName, Vec<Digest>> {
         let mut topics: BTreeMap<TopicName, Vec<Digest>> = BTreeMap::new();
-        for (window, key) in &self.order {
-            if tick <= window.saturating_add(self.gossip)
-                && let Some(cached) = self.entries.get(key)
-            {
+        for key in keys {
+            if let Some(cached) = self.entries.get(key) {
                 topics.entry(cached.msg.topic.clone()).or_default().push(*key);
             }
         }
         topics
     }
 
-    /// The ids of those messages that each peer is not aware of yet; peers that lack the same ones are together.
-    pub(super) fn tell(&mut self, keys: &[Digest], peers: &[PeerIx]) -> Vec<(Vec<Bytes>, Vec<PeerIx>)> {
-        let mut lacking: Vec<(Vec<Bytes>, PeerIx)> = peers.iter().map(|peer| (Vec::new(), *peer)).collect();
+    /// Those of the messages that each peer is not aware of yet; now it is. Peers that lack the same ones are together.
+    pub(super) fn tell(&mut self, keys: &[Digest], peers: &[PeerIx]) -> Vec<(Vec<Digest>, Vec<PeerIx>)> {
+        let mut lacking: Vec<(Vec<Digest>, PeerIx)> = peers.iter().map(|peer| (Vec::new(), *peer)).collect();
         for key in keys {
             let Some(cached) = self.entries.get_mut(key) else { continue };
-            for (ids, peer) in &mut lacking {
+            for (keys, peer) in &mut lacking {
                 if cached.aware.insert(*peer) {
-                    ids.push(cached.id.clone());
+                    keys.push(*key);
                 }
             }
         }
-        let mut batches: BTreeMap<Vec<Bytes>, Vec<PeerIx>> = BTreeMap::new();
-        for (ids, peer) in lacking.into_iter().filter(|(ids, _)| !ids.is_empty()) {
-            batches.entry(ids).or_default().push(peer);
+        let mut batches: BTreeMap<Vec<Digest>, Vec<PeerIx>> = BTreeMap::new();
+        for (keys, peer) in lacking.into_iter().filter(|(keys, _)| !keys.is_empty()) {
+            batches.entry(keys).or_default().push(peer);
         }
         batches.into_iter().collect()
     }

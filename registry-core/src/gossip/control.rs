@@ -93,7 +93,7 @@ impl Gossip {
             let may_ask = state.asked < MAX_ASKED_PER_PEER && !self.pending.contains(&key);
             if self.wants.advertised(cx.now, key, id, peer, may_ask) {
                 state.asked += 1;
-                self.outgoing.entry(peer).or_default().iwant.push(id.clone());
+                self.outgoing.entry(peer).or_default().iwant.push(Bytes::copy_from_slice(id));
             }
         }
     }

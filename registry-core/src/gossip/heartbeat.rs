@@ -86,7 +86,8 @@ impl Gossip {
             let targets = cx.rng.sample(targets, share.max(config.d_lazy));
             let max_ids = Budget::IhaveIds.limit() as usize;
             let keys = if keys.len() > max_ids { cx.rng.sample(keys, max_ids) } else { keys };
-            for (ids, peers) in self.cache.tell(&keys, &targets) {
+            for (keys, peers) in self.cache.tell(&keys, &targets) {
+                let ids = keys.iter().filter_map(|key| self.cache.id(key)).collect();
                 for msg in ihave(name.clone(), ids, Budget::IhaveMessages.limit() as usize) {
                     broadcast(cx, &peers, msg, SendClass::Gossip);
                 }

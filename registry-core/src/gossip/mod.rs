@@ -4,13 +4,14 @@
 //! * Heartbeats lie on a grid with a random phase, and the machine wakes only at the next one where a rule can act.
 //!   Counts "per heartbeat" belong to the interval between two points of the grid.
 //! * Control that arises in one call travels in one RPC per peer; RPCs are split below what every implementation takes.
-//! * A message sent by this node goes to all subscribers (flood publish), others' messages to the mesh.
+//! * A message sent by this node goes to all subscribers (flood publish), others' messages to the mesh; see [`forward`].
 //! * A peer whose queue overflows gets no IHAVE at the next heartbeat, and is pruned from all meshes after ten drops.
 
 mod backoff;
 mod bounds;
 mod cache;
 mod control;
+mod forward;
 mod heartbeat;
 mod limits;
 mod mesh;
@@ -40,6 +41,7 @@ use crate::wire::gossip::{Control, MAX_PUBLISH, Rpc, Subscription};
 
 use backoff::Backoffs;
 use cache::{Authors, MessageCache};
+use forward::Gathered;
 use heartbeat::Grid;
 use limits::{MAX_CONTROL, MAX_REFUSED};
 use mesh::Fanout;
@@ -51,7 +53,8 @@ use wants::Wants;
 /// What gossip raises for its siblings.
 #[derive(Clone, Debug)]
 pub(crate) enum GossipEvent {
-    /// A message with a good signature, seen for the first time. Answer with `handle_verdict` and the same ticket.
+    /// A message with a good signature, seen for the first time. Answer with `handle_verdict` and the same ticket, and
+    /// before that with `handle_judging` when the verdict takes more than this call.
     Deliver { ticket: u64, topic: TopicName, author: PeerId, source: PeerIx, data: Bytes },
     /// An own message is on its way to so many peers, or why it is not: `Signing` or `Storage`.
     Published { op: Option<OpId>, sent: Result<u32, OpError> },
@@ -75,6 +78,7 @@ pub(crate) struct Gossip {
     /// Topics this node has joined, publishes on or has left; peers cannot add to them.
     topics: BTreeMap<TopicName, Topic>,
     cache: MessageCache,
+    gathered: Gathered,
     seen: SeenCache,
     refused: SeenCache,
     authors: Authors,
@@ -117,6 +121,7 @@ impl Gossip {
             subscribers: BTreeMap::new(),
             topics: BTreeMap::new(),
             cache: MessageCache::new(config.history_length, config.history_gossip),
+            gathered: Gathered::default(),
             seen: SeenCache::new(secret, cx.now, config.seen_ttl, config.seen_capacity),
             refused: SeenCache::new(secret, cx.now, config.seen_ttl, MAX_REFUSED),
             authors: Authors::default(),
@@ -212,6 +217,11 @@ impl Gossip {
         }
     }
 
+    /// The verdict on a delivered message will take its time: nobody needs to send it meanwhile.
+    pub(crate) fn handle_judging(&mut self, cx: &mut Cx<'_>, ticket: u64) {
+        self.tell_dont_want(cx, ticket);
+    }
+
     /// The application's judgement of a delivered message (G11): `Accept` passes it on, `Ignore` does not. On `Reject` the
     /// application has charged the source; whoever else sent the same bytes is charged here.
     pub(crate) fn handle_verdict(&mut self, cx: &mut Cx<'_>, ticket: u64, verdict: Verdict) {
@@ -245,7 +255,7 @@ impl Gossip {
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let heartbeat = self.due_tick().map(|tick| self.grid.at(tick));
-        [heartbeat, self.wants.next_deadline()].into_iter().flatten().min()
+        [heartbeat, self.wants.next_deadline(), self.gathered.due()].into_iter().flatten().min()
     }
 
     /// Is the peer in some mesh of ours? (Such connections are the last to be trimmed.)
@@ -258,6 +268,9 @@ impl Gossip {
     }
 
     fn finish(&mut self, cx: &mut Cx<'_>) {
+        if self.gathered.due().is_some_and(|due| due <= cx.now) {
+            self.pass_on(cx);
+        }
         self.flush(cx);
         self.replan(cx);
     }

@@ -135,6 +135,8 @@ impl Gossip {
         self.cache.put(self.grid.tick(cx.now), id, msg.clone(), &peers);
         let sent = broadcast(cx, &peers, Rpc { publish: alloc::vec![msg], ..Rpc::default() }, SendClass::Own);
         self.events.push_back(GossipEvent::Published { op, sent: Ok(sent) });
+        // What else there is for them leaves with it.
+        self.pass_on(cx);
     }
 
     /// G2: all subscribers when flooding, else the mesh, or the fanout of a topic that is not joined.

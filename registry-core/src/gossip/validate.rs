@@ -233,7 +233,6 @@ impl Gossip {
             return;
         }
         let Some(source) = copy.holders.first().copied() else { return };
-        self.tell_dont_want(cx, &key, &copy);
         let ticket = self.pending.next_ticket;
         self.pending.next_ticket += 1;
         self.pending.tickets.insert(ticket, key);
@@ -249,8 +248,8 @@ impl Gossip {
                 self.seen.insert(cx.now, key);
                 self.authors.note(self.seen.rotations(), copy.author, copy.seqno);
                 self.settle(&key);
-                if verdict == Verdict::Accept {
-                    self.forward(cx, &key, copy);
+                if verdict == Verdict::Accept && copy.msg.raw.len() <= MAX_RELAYED {
+                    self.forward(cx, copy.id, copy.msg, &copy.holders);
                 }
             }
             Verdict::Reject => {
@@ -288,27 +287,11 @@ impl Gossip {
         }
     }
 
-    fn forward(&mut self, cx: &mut Cx<'_>, key: &Digest, copy: Arrival) {
-        if copy.msg.raw.len() > MAX_RELAYED {
-            return;
-        }
-        let tick = self.grid.tick(cx.now);
-        let author = cx.peers.find(&copy.author);
-        let Some(topic) = self.topics.get(&copy.msg.topic).filter(|topic| topic.joined) else { return };
-        let wanted = |peer: &PeerIx| {
-            Some(*peer) != author
-                && !copy.holders.contains(peer)
-                && self.peers.get(*peer).is_some_and(|state| state.wants(tick, key))
-        };
-        let peers: Vec<PeerIx> = topic.mesh.iter().copied().filter(wanted).collect();
-        let aware: Vec<PeerIx> = peers.iter().chain(&copy.holders).copied().chain(author).collect();
-        self.cache.put(tick, copy.id, copy.msg.clone(), &aware);
-        broadcast(cx, &peers, Rpc { publish: alloc::vec![copy.msg], ..Rpc::default() }, SendClass::Forward);
-    }
-
-    /// G14: tells the mesh, and whoever was asked for it, not to send a large message again. Sent once its signature
-    /// holds, so that a forged copy cannot keep the good one away.
-    fn tell_dont_want(&self, cx: &mut Cx<'_>, key: &Digest, copy: &Arrival) {
+    /// G14: tells the mesh, and whoever was asked for it, not to send a large message again. Its signature holds, so that
+    /// a forged copy cannot keep the good one away.
+    pub(super) fn tell_dont_want(&self, cx: &mut Cx<'_>, ticket: u64) {
+        let Some(key) = self.pending.tickets.get(&ticket) else { return };
+        let Some(copy) = self.pending.current(key) else { return };
         if copy.msg.data.len() < cx.config.gossip.idontwant_threshold {
             return;
         }

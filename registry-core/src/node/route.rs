@@ -311,6 +311,7 @@ impl Node {
         match event {
             GossipEvent::Deliver { ticket, topic, author, source, data } => {
                 if topic == self.topic {
+                    self.gossip.handle_judging(cx!(self, gossip), ticket);
                     let ticket = Ticket::Gossip(ticket).pack();
                     self.catalog.handle_announcement(cx!(self, catalog), ticket, source, data);
                 } else {

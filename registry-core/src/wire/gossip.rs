@@ -155,7 +155,7 @@ impl Rpc {
         Ok(Self {
             subscriptions: proto.subscriptions.into_iter().map(SubscriptionProto::read).collect::<Result<_, _>>()?,
             publish: publish.collect::<Result<_, _>>()?,
-            control: proto.control.unwrap_or_default().read(frame_len)?,
+            control: proto.control.unwrap_or_default().read()?,
         })
     }
 }
@@ -343,17 +343,17 @@ struct ControlProto {
 }
 
 impl ControlProto {
-    fn read(self, frame_len: usize) -> Result<Control, WireError> {
-        let own = |ids: Vec<Bytes>| ids.into_iter().map(|id| compact(id, frame_len)).collect();
-        let own_all = |entries: Vec<IdsProto>| own(entries.into_iter().flat_map(|entry| entry.ids).collect());
-        let ihave = self.ihave.into_iter().map(|entry| Ok((topic(entry.topic)?, own(entry.ids))));
+    /// The ids are slices of the frame, and there may be thousands: whoever keeps one copies it.
+    fn read(self) -> Result<Control, WireError> {
+        let all = |entries: Vec<IdsProto>| entries.into_iter().flat_map(|entry| entry.ids).collect();
+        let ihave = self.ihave.into_iter().map(|entry| Ok((topic(entry.topic)?, entry.ids)));
         let prune = self.prune.into_iter().map(|p| Ok(Prune { topic: topic(p.topic)?, backoff: p.backoff }));
         Ok(Control {
             ihave: ihave.collect::<Result<_, WireError>>()?,
-            iwant: own_all(self.iwant),
+            iwant: all(self.iwant),
             graft: self.graft.into_iter().map(|entry| topic(entry.topic)).collect::<Result<_, _>>()?,
             prune: prune.collect::<Result<_, WireError>>()?,
-            idontwant: own_all(self.idontwant),
+            idontwant: all(self.idontwant),
         })
     }
 }

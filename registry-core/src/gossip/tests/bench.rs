@@ -248,8 +248,9 @@ impl Bench {
                 match event {
                     GossipEvent::Deliver { ticket, data, .. } => {
                         self.delivered.push((ticket, data));
-                        if let Some(verdict) = self.verdict {
-                            self.gossip.handle_verdict(&mut self.world.cx(), ticket, verdict);
+                        match self.verdict {
+                            Some(verdict) => self.gossip.handle_verdict(&mut self.world.cx(), ticket, verdict),
+                            None => self.gossip.handle_judging(&mut self.world.cx(), ticket),
                         }
                     }
                     GossipEvent::Published { op, sent } => self.published.push((op, sent)),

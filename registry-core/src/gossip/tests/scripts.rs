@@ -1,6 +1,6 @@
 //! What the specification asks for, rule by rule.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -19,7 +19,7 @@ use crate::input::{GossipVersion, Row, Side, StoreError, StoreResult};
 use crate::peers::Offence;
 use crate::time::Duration;
 use crate::wire::Protocol;
-use crate::wire::gossip::Control;
+use crate::wire::gossip::{Control, MAX_FRAME};
 
 #[test]
 fn subscriptions_are_told_to_new_and_to_old_peers() {
@@ -175,6 +175,47 @@ fn a_message_goes_neither_to_its_author_nor_to_those_who_sent_it() {
     expected.sort();
     assert_eq!(told, expected);
     assert_eq!(bench.delivered.len(), 1);
+}
+
+#[test]
+fn many_messages_are_gathered_and_leave_without_what_a_peer_has_meanwhile() {
+    let (mut bench, _) = Bench::joined("a", 3);
+    bench.run(SECOND);
+    bench.taken();
+    let [first, second, third] = bench.mesh("a")[..] else { panic!("three") };
+    let msgs: Vec<_> = (1..=8).map(|seqno| message(99, seqno, "a", b"x")).collect();
+    msgs[..4].iter().for_each(|msg| bench.receive(first, one(msg)));
+    assert_eq!(bench.taken().len(), 4 * 2, "a few leave at once");
+    msgs[4..7].iter().for_each(|msg| bench.receive(first, one(msg)));
+    bench.receive(second, one(&msgs[4]));
+    bench.receive(third, idontwant(vec![id_of(&msgs[5])]));
+    assert!(bench.taken().is_empty());
+    bench.run(Duration::from_millis(50));
+    let sent: BTreeMap<_, _> = bench.taken().into_iter().map(|sent| (sent.to, sent.rpc.publish.clone())).collect();
+    let lacked = [(second, [5, 6]), (third, [4, 6])];
+    assert_eq!(
+        sent,
+        lacked.map(|(peer, lacks)| (bench.id(peer), lacks.map(|n: usize| msgs[n].clone()).to_vec())).into()
+    );
+    bench.run(SECOND);
+    bench.receive(first, one(&msgs[7]));
+    assert_eq!(bench.taken().len(), 2, "after a silence");
+}
+
+#[test]
+fn what_fills_a_frame_or_meets_an_own_message_is_not_gathered_longer() {
+    let (mut bench, _) = Bench::joined("a", 2);
+    bench.run(SECOND);
+    let first = bench.mesh("a")[0];
+    (1..=5).for_each(|seqno| bench.receive(first, one(&message(99, seqno, "a", b"x"))));
+    bench.taken();
+    bench.publish("a", b"own");
+    assert_eq!(bench.taken().iter().map(|sent| sent.rpc.publish.len()).sum::<usize>(), 2 + 1);
+    for seqno in 6..=8 {
+        assert!(bench.taken().is_empty());
+        bench.receive(first, one(&message(99, seqno, "a", &[0; MAX_FRAME / 3])));
+    }
+    assert_eq!(bench.taken().iter().map(|sent| sent.rpc.publish.len()).sum::<usize>(), 3);
 }
 
 #[test]
