@@ -1,7 +1,7 @@
 //! Signature checks, signing, hashing and merging of the search index, on threads of their own.
 
-use std::sync::mpsc as queue;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -84,10 +84,41 @@ fn holds(check: &SignatureCheck) -> bool {
     PublicKey::try_decode_protobuf(&check.key).is_ok_and(|key| key.verify(&check.message, &check.signature))
 }
 
+/// Jobs that wait for a thread: each wakes one, and none while the threads are busy.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    filled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: VecDeque<CryptoJob>,
+    closed: bool,
+}
+
+impl Queue {
+    fn change(&self, change: impl FnOnce(&mut Waiting)) {
+        change(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn close(&self) {
+        self.change(|waiting| waiting.closed = true);
+        self.filled.notify_all();
+    }
+
+    /// The next job; `None` when it is closed and empty.
+    fn take(&self) -> Option<CryptoJob> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.closed;
+        self.filled.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner).jobs.pop_front()
+    }
+}
+
 /// The running threads.
 #[derive(Debug)]
 pub struct CryptoThreads {
-    jobs: Option<queue::Sender<CryptoJob>>,
+    queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -97,8 +128,7 @@ impl CryptoThreads {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(keys: SigningKeys, replies: &mpsc::Sender<Input>) -> std::io::Result<Self> {
-        let (jobs, queue) = queue::channel();
-        let queue = Arc::new(Mutex::new(queue));
+        let queue = Arc::new(Queue::default());
         let keys = Arc::new(keys);
         let count = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
         let threads = (0..count)
@@ -109,30 +139,32 @@ impl CryptoThreads {
                     .spawn(move || work(&queue, &keys, replies))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { jobs: Some(jobs), threads })
+        Ok(Self { queue, threads })
     }
 
     /// Queues a job.
     pub fn submit(&self, job: CryptoJob) {
-        if let Some(jobs) = &self.jobs {
-            // The threads stop reading only when nobody takes their answers any more.
-            let _ = jobs.send(job);
-        }
+        self.queue.change(|waiting| waiting.jobs.push_back(job));
+        self.queue.filled.notify_one();
     }
 
     /// Takes no further jobs and waits for the threads. The receiver of the replies must be drained or dropped meanwhile.
     pub fn close(&mut self) {
-        self.jobs = None;
+        self.queue.close();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
 }
 
-fn work(queue: &Mutex<queue::Receiver<CryptoJob>>, keys: &SigningKeys, mut replies: mpsc::Sender<Input>) {
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
+impl Drop for CryptoThreads {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+fn work(queue: &Queue, keys: &SigningKeys, mut replies: mpsc::Sender<Input>) {
+    while let Some(job) = queue.take() {
         if executor::block_on(replies.send(job.run(keys))).is_err() {
             return;
         }

@@ -262,11 +262,17 @@ impl Handler {
     fn drive_one_way(&mut self, protocol: Protocol) {
         while let Some(step) = self.one_way(protocol).step() {
             match step {
-                oneway::Step::Write(writing) => {
-                    self.work.push(oneway::write(writing).map(move |done| Done::Written(protocol, done)).boxed());
-                }
                 oneway::Step::Open => self.opens.push_back((protocol, Purpose::OneWay(protocol))),
                 oneway::Step::Drop(class) => self.emit(Input::SendDropped { peer: self.peer, class }),
+            }
+        }
+    }
+
+    /// Not before all that the behaviour has for this connection is here, so that it leaves together.
+    fn start_writing(&mut self) {
+        for protocol in [Protocol::Gossip, Protocol::Bitswap] {
+            if let Some(writing) = self.one_way(protocol).start() {
+                self.work.push(oneway::write(writing).map(move |done| Done::Written(protocol, done)).boxed());
             }
         }
     }
@@ -319,7 +325,7 @@ impl Handler {
                 self.on_answer(protocol, Some(answer));
             }
             Done::Written(protocol, done) => {
-                if self.one_way(protocol).written(done) == Some(SendClass::Block) {
+                for _ in 0..self.one_way(protocol).written(done) {
                     self.emit(Input::Sent { peer: self.peer });
                 }
                 self.drive_one_way(protocol);
@@ -474,6 +480,7 @@ impl ConnectionHandler for Handler {
                     self.listen(stream);
                 }
             }
+            self.start_writing();
             match self.work.poll_next_unpin(cx) {
                 Poll::Ready(Some(done)) => self.finish(done, cx),
                 Poll::Ready(None) | Poll::Pending if self.poll_tick(cx) => {}

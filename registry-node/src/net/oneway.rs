@@ -12,6 +12,8 @@ use super::frame::Framed;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Messages waiting for one peer on one protocol.
 const MAX_MESSAGES: usize = 2048;
+/// Bytes of several frames in one write: what yamux sends as one of its own.
+const MAX_WRITE: usize = 16 * 1024;
 /// Streams opened on one connection in its life: rust-libp2p refuses the fifth and never speaks gossip again.
 const MAX_OPENED: u8 = 4;
 
@@ -40,10 +42,27 @@ impl Queue {
         self.frames[class as usize].push_front(frame);
     }
 
+    fn next(&self) -> Option<&Bytes> {
+        CLASSES.into_iter().find_map(|class| self.frames[class as usize].front())
+    }
+
     fn pop(&mut self) -> Option<(Bytes, SendClass)> {
         let class = CLASSES.into_iter().find(|class| !self.frames[*class as usize].is_empty())?;
         let frame = self.frames[class as usize].pop_front()?;
         Some((self.took(frame), class))
+    }
+
+    /// The next frame, and those after it that fit so many bytes together with it.
+    fn take(&mut self, limit: usize) -> Vec<(Bytes, SendClass)> {
+        let mut frames: Vec<_> = self.pop().into_iter().collect();
+        let mut bytes: usize = frames.iter().map(|(frame, _)| frame.len()).sum();
+        while self.next().is_some_and(|frame| bytes + frame.len() <= limit)
+            && let Some((frame, class)) = self.pop()
+        {
+            bytes += frame.len();
+            frames.push((frame, class));
+        }
+        frames
     }
 
     /// Drops the newest frame of the least important class while there is too much.
@@ -81,20 +100,17 @@ enum Outlet {
 /// What is to be done next.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Run [`write`].
-    Write(Writing),
     /// Open a stream.
     Open,
     /// A message will not be sent.
     Drop(SendClass),
 }
 
-/// A frame on its way.
+/// Frames on their way.
 #[derive(Debug)]
 pub(super) struct Writing {
     stream: Box<Framed<Stream>>,
-    frame: Bytes,
-    class: SendClass,
+    frames: Vec<(Bytes, SendClass)>,
 }
 
 /// What came of writing it.
@@ -123,16 +139,6 @@ impl OneWay {
             return Some(Step::Drop(dropped));
         }
         match std::mem::take(&mut self.outlet) {
-            Outlet::Idle(stream) => match self.queue.pop() {
-                Some((frame, class)) => {
-                    self.outlet = Outlet::Writing;
-                    Some(Step::Write(Writing { stream, frame, class }))
-                }
-                None => {
-                    self.outlet = Outlet::Idle(stream);
-                    None
-                }
-            },
             Outlet::Closed if self.queue.messages == 0 => None,
             Outlet::Closed if self.opened >= MAX_OPENED => self.queue.drop_last().map(Step::Drop),
             Outlet::Closed => {
@@ -140,8 +146,22 @@ impl OneWay {
                 self.outlet = Outlet::Opening;
                 Some(Step::Open)
             }
-            busy @ (Outlet::Opening | Outlet::Writing) => {
-                self.outlet = busy;
+            ready @ (Outlet::Opening | Outlet::Idle(_) | Outlet::Writing) => {
+                self.outlet = ready;
+                None
+            }
+        }
+    }
+
+    /// What to [`write`] next, when nothing is being written.
+    pub(super) fn start(&mut self) -> Option<Writing> {
+        if self.queue.messages == 0 {
+            return None;
+        }
+        match std::mem::replace(&mut self.outlet, Outlet::Writing) {
+            Outlet::Idle(stream) => Some(Writing { stream, frames: self.queue.take(MAX_WRITE) }),
+            other => {
+                self.outlet = other;
                 None
             }
         }
@@ -155,22 +175,28 @@ impl OneWay {
         self.outlet = Outlet::Closed;
     }
 
-    /// The class of what has left. After a failure the frame goes first on the next stream.
-    pub(super) fn written(&mut self, done: Written) -> Option<SendClass> {
+    /// How many blocks have left. After a failure the frames go first on the next stream.
+    pub(super) fn written(&mut self, done: Written) -> usize {
         let Written { writing, ok } = done;
         if ok {
             self.outlet = Outlet::Idle(writing.stream);
-            return Some(writing.class);
+            return writing.frames.iter().filter(|(_, class)| *class == SendClass::Block).count();
         }
-        self.queue.push_front(writing.frame, writing.class);
+        writing.frames.into_iter().rev().for_each(|(frame, class)| self.queue.push_front(frame, class));
         self.outlet = Outlet::Closed;
-        None
+        0
     }
 }
 
-/// Writes one frame.
+/// Writes the frames as one: each write costs a packet and its encryption.
 pub(super) async fn write(mut writing: Writing) -> Written {
-    let ok = writing.stream.write(&writing.frame).await;
+    let ok = match &writing.frames[..] {
+        [(frame, _)] => writing.stream.write(frame).await,
+        frames => {
+            let bytes: Vec<&[u8]> = frames.iter().map(|(frame, _)| &frame[..]).collect();
+            writing.stream.write(&bytes.concat()).await
+        }
+    };
     Written { writing, ok }
 }
 
@@ -198,7 +224,7 @@ mod tests {
             while let Some(step) = out.step() {
                 match step {
                     Step::Drop(class) => dropped.push(class),
-                    Step::Open | Step::Write(_) => panic!("the stream is still opening"),
+                    Step::Open => panic!("the stream is still opening"),
                 }
             }
         };
@@ -232,6 +258,20 @@ mod tests {
         let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(frame, _)| frame.len()).collect();
         assert_eq!(order, [3, 4, 5, 2, 1]);
         assert_eq!((queue.bytes, queue.messages), (0, 0));
+    }
+
+    #[test]
+    fn small_frames_are_taken_together_and_a_large_one_alone() {
+        let mut queue = Queue::default();
+        for len in [MAX_WRITE - 2, 1, 1, 1, 2 * MAX_WRITE, 1] {
+            queue.push_back(frame(len), SendClass::Forward);
+        }
+        let mut take = || queue.take(MAX_WRITE).iter().map(|(frame, _)| frame.len()).collect::<Vec<_>>();
+        assert_eq!(take(), [MAX_WRITE - 2, 1, 1]);
+        assert_eq!(take(), [1]);
+        assert_eq!(take(), [2 * MAX_WRITE]);
+        assert_eq!(take(), [1]);
+        assert!(take().is_empty());
     }
 
     #[test]
