@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Take};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::args::{self, MessageId, Runtime, Up};
@@ -74,6 +74,8 @@ async fn serve(home: &Home, args: Up, json: bool) -> Result<(), CliError> {
         Runtime::Smol => builder.start(Smol::global()).await,
     };
     let registry = registry.map_err(failure::failure)?;
+    // From here on there is something to tidy up.
+    let stop = Stop::new().map_err(|error| no_system(&error))?;
     let listener = bind(&home.socket())?;
     let listen: Vec<_> = registry.listen_addrs().iter().map(ToString::to_string).collect();
     if json {
@@ -86,11 +88,30 @@ async fn serve(home: &Home, args: Up, json: bool) -> Result<(), CliError> {
         render::print(&format!("wharf is up\n  peer id    {peer_id}\n  publisher  {publisher}"));
         listen.iter().for_each(|addr| render::print(&format!("  listening  {addr}")));
     }
-    let outcome = attend_until_stopped(&registry, &listener).await;
+    attend_until(stop, &registry, &listener).await;
     registry.shutdown().await;
     // Whoever finds the socket gone knows that nobody listens; a later start replaces a socket left behind.
     let _ = std::fs::remove_file(home.socket());
-    outcome
+    Ok(())
+}
+
+/// The signals that end the daemon in good order.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wanted(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// The home's lock is held, so a socket that is there already is a dead daemon's.
@@ -107,9 +128,7 @@ fn bind(socket: &Path) -> Result<UnixListener, CliError> {
     Ok(listener)
 }
 
-async fn attend_until_stopped(registry: &Registry, listener: &UnixListener) -> Result<(), CliError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| no_system(&error))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| no_system(&error))?;
+async fn attend_until(mut stop: Stop, registry: &Registry, listener: &UnixListener) {
     let mut clients = JoinSet::new();
     let node = Node { registry: registry.clone(), topics: Topics::default() };
     loop {
@@ -121,15 +140,13 @@ async fn attend_until_stopped(registry: &Registry, listener: &UnixListener) -> R
                 }
             }
             Some(_) = clients.join_next() => {}
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = stop.wanted() => break,
         }
     }
     clients.abort_all();
     let gone = async { while clients.join_next().await.is_some() {} };
     // A client that does not read cannot hold the daemon.
     let _ = tokio::time::timeout(GOODBYE, gone).await;
-    Ok(())
 }
 
 /// One client: a request, its lines, its end. A client that hangs up cancels what it asked for.

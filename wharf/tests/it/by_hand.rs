@@ -1,13 +1,13 @@
 //! The verbs to try foreign peers.
 
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStdout, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use conformance::{AGENT, Foreign, Setup, mute};
 use serde_json::{Value, json};
 
-use crate::node::Node;
+use crate::node::{Following, Node};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const KAD: &str = "/ipfs/kad/1.0.0";
@@ -39,28 +39,10 @@ fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A `pubsub sub` that has said that it listens.
-struct Listener {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Listener {
-    fn start(node: &Node, topic: &str) -> Self {
-        let mut child = node.command().args(["pubsub", "sub", topic]).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut listener = Self { child, lines };
-        assert_eq!(listener.next(), json!({"event": "subscribed", "topic": topic}));
-        listener
-    }
-
-    fn next(&mut self) -> Value {
-        serde_json::from_str(&self.lines.next().expect("a line").unwrap()).unwrap()
-    }
-
-    fn stop(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+fn listen(node: &Node, topic: &str) -> Following {
+    let mut listener = node.follow(&["pubsub", "sub", topic]);
+    assert_eq!(listener.next(), json!({"event": "subscribed", "topic": topic}));
+    listener
 }
 
 fn subscribers(node: &Node, topic: &str) -> Vec<Value> {
@@ -137,7 +119,7 @@ fn what_by_hand_is_wrong_or_not_there_has_its_exit_code() {
 #[test]
 fn messages_reach_every_listener_until_the_last_has_gone() {
     let [first, second] = pair();
-    let mut listeners = [Listener::start(&second, "news"), Listener::start(&second, "news")];
+    let mut listeners = [listen(&second, "news"), listen(&second, "news")];
     eventually("the first node hears of the second's subscription", || subscribers(&first, "news").pop());
     for (given, data, text) in [("hello", "68656c6c6f", json!("hello")), ("0x80", "80", Value::Null)] {
         let sent = first.run(&["pubsub", "pub", "news", given]).ok();
@@ -150,21 +132,22 @@ fn messages_reach_every_listener_until_the_last_has_gone() {
     }
 
     let [one, mut other] = listeners;
-    one.stop();
+    drop(one);
     first.run(&["pubsub", "pub", "news", "again"]).ok();
     assert_eq!(other.next()["text"], "again");
     let joined = second.run(&["pubsub", "ls"]).ok();
     let names: Vec<_> = joined["topics"].as_array().unwrap().iter().map(|topic| topic["topic"].clone()).collect();
     assert_eq!(names, ["/wharf/main/announce/1", "news"]);
-    other.stop();
+    drop(other);
     eventually("the second node leaves", || subscribers(&first, "news").is_empty().then_some(()));
-    let mut again = Listener::start(&second, "news");
+    let mut again = listen(&second, "news");
     eventually("the second node is back", || subscribers(&first, "news").pop());
     first.run(&["pubsub", "pub", "news", "back"]).ok();
     assert_eq!(again.next()["text"], "back");
 
-    let Listener { mut child, lines } = again;
-    drop(lines);
+    let mut sub = second.command();
+    let mut child = sub.args(["pubsub", "sub", "news"]).stdout(Stdio::piped()).spawn().unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
     first.run(&["pubsub", "pub", "news", "to a pipe without a reader"]).ok();
     assert!(child.wait().unwrap().success(), "it ends quietly");
 }
@@ -221,7 +204,7 @@ async fn a_foreign_peer_is_tried_by_hand() {
         assert!(Instant::now() < deadline, "the announcement never arrives");
     }
 
-    let mut listener = Listener::start(&node, "news");
+    let mut listener = listen(&node, "news");
     let mesh = eventually("the foreign node is in the mesh", || {
         subscribers(&node, "news").pop().filter(|peer| peer["mesh"] == true)
     });
@@ -232,5 +215,4 @@ async fn a_foreign_peer_is_tried_by_hand() {
     assert!(foreign.publish("news", b"theirs").await);
     let heard = listener.next();
     assert_eq!((&heard["from"], &heard["text"]), (&json!(foreign_id), &json!("theirs")));
-    listener.stop();
 }

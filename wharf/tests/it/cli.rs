@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::node::{Node, Output, random_file, wharf};
 
@@ -135,13 +135,10 @@ fn a_home_that_cannot_be_reached_is_no_daemon_that_is_not_running() {
 #[test]
 fn a_verb_exits_9_when_the_daemon_dies() {
     let mut node = Node::start(&[]);
-    let mut watch = node.command();
-    let mut child = watch.arg("watch").stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let mut first = String::new();
-    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-    std::io::BufRead::read_line(&mut stdout, &mut first).unwrap();
+    let mut updates = node.follow(&["watch"]);
+    assert_eq!(updates.next()["event"], "watching");
     node.kill();
-    assert_eq!(child.wait().unwrap().code(), Some(9));
+    assert_eq!(updates.code(), Some(9));
 }
 
 #[test]
@@ -166,7 +163,7 @@ fn a_terminated_daemon_tidies_up() {
     let kill = Command::new("kill").args(["-TERM", &node.pid().to_string()]).status().unwrap();
     assert!(kill.success());
     let mut node = node;
-    node.wait();
+    assert_eq!(node.wait(), Some(0));
     assert!(!socket.exists());
 }
 
@@ -192,21 +189,12 @@ fn a_watcher_hears_releases_of_others_as_they_come() {
     std::fs::write(files.path().join("a"), "a").unwrap();
     let publisher = Node::start(&[]);
     let follower = Node::start(&[&publisher.addr()]);
-    let mut watch = follower.command();
-    let mut child = watch
-        .args(["watch", "--publisher", publisher.publisher()])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
-    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
-    assert_eq!(next()["event"], "watching");
+    let mut updates = follower.follow(&["watch", "--publisher", publisher.publisher()]);
+    assert_eq!(updates.next()["event"], "watching");
     for (version, kind) in [("1.0.0", "new_package"), ("1.1.0", "new_version")] {
         publisher.publish(&files.path().join("a"), "a", version);
-        let update = next();
+        let update = updates.next();
         assert_eq!((&update["event"], &update["kind"]), (&json!("update"), &json!(kind)));
         assert_eq!((&update["name"], &update["version"]), (&json!("a"), &json!(version)));
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

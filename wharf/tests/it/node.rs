@@ -3,9 +3,14 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// A line that is waited for comes by then, or never.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A command of the built binary.
 pub(crate) fn wharf(home: &Path) -> Command {
@@ -144,30 +149,62 @@ impl Node {
         self.child.wait().expect("it ends");
     }
 
-    /// Waits for its end.
-    pub(crate) fn wait(&mut self) {
-        self.child.wait().expect("it ends");
+    /// The exit code, once it ends.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").code()
+    }
+
+    /// A verb that goes on until it is stopped.
+    pub(crate) fn follow(&self, args: &[&str]) -> Following {
+        let mut command = self.command();
+        let mut child = command.args(args).stdout(Stdio::piped()).spawn().expect("wharf runs");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Following { child, lines }
     }
 
     /// Waits until the daemon has admitted a release of this name, by following it.
     pub(crate) fn wait_for(&self, name: &str) {
-        let mut watch = self.command();
-        let mut child = watch.args(["watch", "--name", name]).stdout(Stdio::piped()).spawn().expect("wharf runs");
-        let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut lines = stdout.lines();
-        assert!(lines.next().is_some_and(|line| line.is_ok()), "watch says when it has started");
+        let mut updates = self.follow(&["watch", "--name", name]);
+        assert_eq!(updates.next()["event"], "watching");
         if self.run(&["info", name]).code != 0 {
-            let update = lines.next().expect("an update").expect("text");
-            assert!(update.contains(name), "{update}");
+            let update = updates.next();
+            assert_eq!(update["name"], name, "{update}");
         }
-        child.kill().expect("it runs");
-        child.wait().expect("it ends");
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         // Already dead is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A verb under way; killed when dropped.
+pub(crate) struct Following {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Following {
+    /// Its next line.
+    pub(crate) fn next(&mut self) -> Value {
+        let line = self.lines.recv_timeout(PATIENCE).expect("a line");
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"))
+    }
+
+    /// The exit code, once it ends by itself.
+    pub(crate) fn code(mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // Already ended is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
