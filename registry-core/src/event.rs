@@ -4,7 +4,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use multiaddr::Multiaddr;
 
 use crate::action::StoreRequest;
 use crate::catalog::{ReleaseInfo, Scheme, Unresolved, UpdateKind};
@@ -129,6 +128,32 @@ pub enum Event {
     StoreFailed(StoreRequest),
 }
 
+impl Event {
+    /// The operation that ends with this event.
+    pub fn ends(&self) -> Option<OpId> {
+        match self {
+            Self::Published { op, .. }
+            | Self::BatchPublished { op, .. }
+            | Self::SearchDone { op, .. }
+            | Self::Resolved { op, .. }
+            | Self::Fetched { op, .. }
+            | Self::Connected { op, .. }
+            | Self::Dht { op, .. }
+            | Self::PubsubPublished { op, .. }
+            | Self::Failed { op, .. } => Some(*op),
+            Self::Ready
+            | Self::PeerUp(_)
+            | Self::PeerDown(_)
+            | Self::PeerMisbehaved { .. }
+            | Self::Progress { .. }
+            | Self::PubsubMessage { .. }
+            | Self::Update { .. }
+            | Self::Forked(_)
+            | Self::StoreFailed(_) => None,
+        }
+    }
+}
+
 /// What became of one release of a batch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BatchOutcome {
@@ -224,7 +249,7 @@ pub enum OpError {
     /// The own log came to hold that name and version while this release waited.
     AlreadyPublished,
     /// No address led to the peer.
-    Unreachable(Vec<Multiaddr>),
+    Unreachable,
     /// The application cancelled it.
     Cancelled,
 }
@@ -273,7 +298,7 @@ impl core::fmt::Display for OpError {
             Self::Storage => f.write_str("the store could not write"),
             Self::AlreadyPublished => f.write_str("that version is already published"),
             Self::Signing => f.write_str("the signing key is not available"),
-            Self::Unreachable(addrs) => write!(f, "no connection through {} addresses", addrs.len()),
+            Self::Unreachable => f.write_str("no connection came about"),
             Self::Cancelled => f.write_str("cancelled"),
         }
     }

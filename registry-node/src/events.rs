@@ -98,48 +98,19 @@ impl Audience {
     }
 
     pub(crate) fn tell(&mut self, event: Event) {
-        match subject(&event) {
-            Subject::Everybody => self.readers.retain_mut(|reader| reader.offer(&event)),
-            Subject::Stage(op, stage) => {
-                if let Some(waiter) = self.waiters.get_mut(&op) {
-                    let _ = waiter.stages.try_send(stage);
-                }
+        if let Event::Progress { op, stage } = event {
+            if let Some(waiter) = self.waiters.get_mut(&op) {
+                // A slow reader misses stages.
+                let _ = waiter.stages.try_send(stage);
             }
-            Subject::End(op) => {
-                if let Some(waiter) = self.waiters.remove(&op) {
-                    let _ = waiter.end.send(event);
-                }
+        } else if let Some(op) = event.ends() {
+            if let Some(waiter) = self.waiters.remove(&op) {
+                // The caller may be gone.
+                let _ = waiter.end.send(event);
             }
+        } else {
+            self.readers.retain_mut(|reader| reader.offer(&event));
         }
-    }
-}
-
-enum Subject {
-    Everybody,
-    Stage(OpId, Stage),
-    End(OpId),
-}
-
-fn subject(event: &Event) -> Subject {
-    match event {
-        Event::Progress { op, stage } => Subject::Stage(*op, *stage),
-        Event::Published { op, .. }
-        | Event::BatchPublished { op, .. }
-        | Event::SearchDone { op, .. }
-        | Event::Resolved { op, .. }
-        | Event::Fetched { op, .. }
-        | Event::Connected { op, .. }
-        | Event::Dht { op, .. }
-        | Event::PubsubPublished { op, .. }
-        | Event::Failed { op, .. } => Subject::End(*op),
-        Event::Ready
-        | Event::PeerUp(_)
-        | Event::PeerDown(_)
-        | Event::PeerMisbehaved { .. }
-        | Event::PubsubMessage { .. }
-        | Event::Update { .. }
-        | Event::Forked(_)
-        | Event::StoreFailed(_) => Subject::Everybody,
     }
 }
 

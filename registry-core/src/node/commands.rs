@@ -520,7 +520,7 @@ impl Node {
                 self.operations.remove(op);
                 self.out.push(Action::Emit(Event::Connected { op, peer }));
             }
-            None => self.fail(op, OpError::Unreachable(Vec::new())),
+            None => self.fail(op, OpError::Unreachable),
         }
     }
 }

@@ -64,7 +64,7 @@ fn of_operation(error: &OpError) -> (Code, &'static str) {
         }
         OpError::Storage => (Code::Storage, "free some space in the home"),
         OpError::Signing => (Code::Other, "check the key files in the home"),
-        OpError::Unreachable(_) => (Code::NoPeer, "check the address, and that a node listens there"),
+        OpError::Unreachable => (Code::NoPeer, "check the address, and that another node listens there"),
         OpError::Cancelled => (Code::Other, "start it again when you want it"),
     }
 }
