@@ -186,6 +186,9 @@ fn amend(line: &Value) {
 }
 
 fn ls(line: &Value) {
+    if line["packages"] == json!([]) {
+        eprintln!("no package of this publisher is known here");
+    }
     for package in list(line, "packages") {
         let marks = [("yanked", &package["yanked"]), ("deprecated", &package["deprecated"])];
         let marks: String =
@@ -255,7 +258,11 @@ fn watch(line: &Value) {
 }
 
 fn peers(line: &Value) {
-    for peer in list(line, "peers") {
+    let peers = list(line, "peers");
+    if peers.is_empty() {
+        eprintln!("no peer is connected");
+    }
+    for peer in peers {
         let (id, addr, agent) = (text(peer, "peer_id"), text(peer, "addr"), text(peer, "agent"));
         print(&format!("{id}  {addr}  {agent}  {} s", peer["connected_seconds"]));
     }
@@ -264,8 +271,12 @@ fn peers(line: &Value) {
 fn status(line: &Value) {
     let Some(fields) = line.as_object() else { return };
     for (name, value) in fields {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_string);
-        print(&format!("{:<16} {value}", name.replace('_', " ")));
+        let value = match value {
+            Value::String(text) => text.clone(),
+            Value::Array(values) => values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+            other => other.to_string(),
+        };
+        print(&format!("{:<17} {value}", name.replace('_', " ")));
     }
 }
 
