@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cpu_time::ProcessTime;
 use registry_core::catalog::{Content, Name, NewRelease, Scheme, Version};
-use registry_node::{Keys, NewPackage, Registry, Runtime};
+use registry_node::{Keys, Registry, Runtime};
 use runtime_smol::Smol;
 use runtime_tokio::Tokio;
 
@@ -52,8 +52,8 @@ impl Figures {
         b.connect(a.listen_addrs().remove(0)).await?;
         let file = dir.path().join("content");
         std::fs::write(&file, noise(options.mebibytes << 20, seed))?;
-        let package = NewPackage::new(&file, Name::new("content")?, version(0)?);
-        let content = a.publish(package).await?.await?.release.release.meta.content.clone();
+        let release = NewRelease::new(Name::new("content")?, version(0)?, Content::Unknown);
+        let content = a.publish(&file, release).await?.await?.release.release.meta.content.clone();
         let Content::Root { root, .. } = content else { return Err("no content".into()) };
 
         let (clock, cpu) = (Instant::now(), ProcessTime::now());

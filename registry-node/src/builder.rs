@@ -1,5 +1,6 @@
 //! Putting a node together, and taking it apart.
 
+use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use futures::future::{BoxFuture, Either, select};
 use futures::{FutureExt, StreamExt};
 use libp2p_core::transport::ListenerId;
 use libp2p_swarm::{Swarm, SwarmEvent};
-use multiaddr::Multiaddr;
+use multiaddr::{Multiaddr, Protocol as Part};
 use registry_core::{Config, Node, Seed, Start};
 
 use crate::crypto::CryptoThreads;
@@ -104,6 +105,7 @@ impl Builder {
     pub async fn start(self, runtime: impl Runtime) -> Result<Registry, Error> {
         let runtime: Arc<dyn Runtime> = Arc::new(runtime);
         let store = Store::open(&self.store)?;
+        self.listen.iter().try_for_each(check_vacant)?;
         let (behaviour, link) = self.behaviour()?;
         let (tasks, gone) = Tasks::new(Arc::clone(&runtime));
         let transport = runtime.transport(self.keys.node())?;
@@ -243,6 +245,20 @@ async fn close(driver: Driver, mut gone: mpsc::Receiver<std::convert::Infallible
     if joined.is_ok() {
         let _ = closed.await;
     }
+}
+
+/// libp2p's TCP shares ports (`SO_REUSEPORT`): it would listen where another node of the same user does, and each of them
+/// would get some of the connections.
+fn check_vacant(addr: &Multiaddr) -> Result<(), Error> {
+    let mut parts = addr.iter();
+    let host = match parts.next() {
+        Some(Part::Ip4(ip)) => IpAddr::V4(ip),
+        Some(Part::Ip6(ip)) => IpAddr::V6(ip),
+        _ => return Ok(()),
+    };
+    let Some(Part::Tcp(port)) = parts.next() else { return Ok(()) };
+    let taken = |reason: std::io::Error| Error::Listen { addr: addr.clone(), reason: reason.to_string() };
+    TcpListener::bind((host, port)).map(drop).map_err(taken)
 }
 
 async fn listen_on(swarm: &mut Swarm<NodeBehaviour>, addr: Multiaddr, view: &View) -> Result<(), Error> {

@@ -189,34 +189,30 @@ impl Driver {
         self.drain();
     }
 
-    /// Takes all actions out of the core.
+    /// Takes all actions out of the core, each to whoever carries it out.
     fn drain(&mut self) {
         while let Some(action) = self.parts.node.poll_action() {
-            match NetAction::from_action(action) {
-                Ok(action) => self.outgoing.push_back(action),
-                Err(action) => self.work(*action),
+            match action {
+                Action::Emit(event) => self.audience.tell(event),
+                Action::Store { op, request } => {
+                    self.jobs += 1;
+                    self.parts.store.submit(op, request);
+                }
+                Action::Verify { job, checks } => self.compute(CryptoJob::Verify { job, checks }),
+                Action::Sign { job, key, bytes } => self.compute(CryptoJob::Sign { job, key, bytes }),
+                Action::Hash { job, data } => self.compute(CryptoJob::Hash { job, data }),
+                Action::Merge { job, parts } => self.compute(CryptoJob::Merge { job, parts }),
+                Action::Dial { dial, peer, addrs } => self.outgoing.push_back(NetAction::Dial { dial, peer, addrs }),
+                Action::Disconnect { peer, why: _ } => self.outgoing.push_back(NetAction::Disconnect(peer)),
+                Action::Send { peer, msg, class } => self.outgoing.push_back(NetAction::Send { peer, msg, class }),
+                Action::Request { id, peer, msg } => self.outgoing.push_back(NetAction::Request { id, peer, msg }),
+                Action::Respond { token, msg } => self.outgoing.push_back(NetAction::Respond { token, msg }),
+                Action::SetServerMode(server) => self.outgoing.push_back(NetAction::SetServerMode(server)),
             }
         }
     }
 
-    fn work(&mut self, action: Action) {
-        let job = match action {
-            Action::Emit(event) => return self.audience.tell(event),
-            Action::Store { op, request } => {
-                self.jobs += 1;
-                return self.parts.store.submit(op, request);
-            }
-            Action::Verify { job, checks } => CryptoJob::Verify { job, checks },
-            Action::Sign { job, key, bytes } => CryptoJob::Sign { job, key, bytes },
-            Action::Hash { job, data } => CryptoJob::Hash { job, data },
-            Action::Merge { job, parts } => CryptoJob::Merge { job, parts },
-            Action::Dial { .. }
-            | Action::Disconnect { .. }
-            | Action::Send { .. }
-            | Action::Request { .. }
-            | Action::Respond { .. }
-            | Action::SetServerMode(_) => return,
-        };
+    fn compute(&mut self, job: CryptoJob) {
         self.jobs += 1;
         self.parts.crypto.submit(job);
     }

@@ -1,21 +1,19 @@
 //! The handle of a running node.
 
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::SinkExt;
 use futures::channel::{mpsc, oneshot};
 use futures::future::Shared;
-use futures::{FutureExt, SinkExt, StreamExt};
 use libp2p_identify::Info;
 use multiaddr::Multiaddr;
 use registry_core::catalog::packages::Listing;
-use registry_core::catalog::{Amendment, Content, Dependency, Name, NewRelease, PackageSpec, ReleaseInfo, Version};
+use registry_core::catalog::{Amendment, Content, Name, NewRelease, PackageSpec, ReleaseInfo};
 use registry_core::command::{DhtCommand, PubsubCommand};
-use registry_core::event::{BatchOutcome, DhtResult, Stage};
+use registry_core::event::{BatchOutcome, DhtResult};
 use registry_core::id::TopicName;
 use registry_core::peers::PeerView;
 use registry_core::search::{Query, SearchPage};
@@ -25,12 +23,13 @@ use crate::builder::Builder;
 use crate::calls::Calls;
 use crate::driver::Ask;
 use crate::error::{Error, PeerError};
-use crate::events::{Ends, Reader, Subscription};
+use crate::events::{Reader, Subscription};
 use crate::files::export::{Existing, export};
 use crate::files::pack::{Packed, pack};
 use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::net::swarm_id;
+use crate::operation::{Download, Fetched, Got, Operation, Published};
 use crate::ping::Pinger;
 use crate::store::Blocks;
 use crate::view::View;
@@ -49,136 +48,6 @@ pub struct Registry {
     pub(crate) pinger: Pinger,
     pub(crate) peer_id: PeerId,
     pub(crate) publisher_id: PublisherId,
-}
-
-/// Something to publish.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NewPackage {
-    /// A file or a folder; hidden entries and links have rules, see [`Packed`].
-    pub path: PathBuf,
-    /// Take hidden entries along.
-    pub hidden: bool,
-    /// The package's name.
-    pub name: Name,
-    /// This version.
-    pub version: Version,
-    /// One line, at most 256 bytes.
-    pub summary: String,
-    /// Text that is searched, at most 4 KiB.
-    pub description: String,
-    /// At most 16 of at most 64 bytes.
-    pub keywords: Vec<String>,
-    /// At most 64 bytes; empty for none.
-    pub category: String,
-    /// At most 32 of at most 64 bytes.
-    pub tags: Vec<String>,
-    /// At most 128 bytes.
-    pub licence: String,
-    /// At most 256 lists of alternatives.
-    pub dependencies: Vec<Vec<Dependency>>,
-}
-
-impl NewPackage {
-    /// A package that says nothing of itself.
-    pub fn new(path: impl Into<PathBuf>, name: Name, version: Version) -> Self {
-        Self {
-            path: path.into(),
-            hidden: false,
-            name,
-            version,
-            summary: String::new(),
-            description: String::new(),
-            keywords: Vec::new(),
-            category: String::new(),
-            tags: Vec::new(),
-            licence: String::new(),
-            dependencies: Vec::new(),
-        }
-    }
-
-    fn release(self, packed: &Packed) -> NewRelease {
-        NewRelease {
-            name: self.name,
-            version: self.version,
-            content: Content::Root { root: packed.root, size: packed.size },
-            summary: self.summary,
-            description: self.description,
-            keywords: self.keywords,
-            category: self.category,
-            tags: self.tags,
-            licence: self.licence,
-            dependencies: self.dependencies,
-        }
-    }
-}
-
-/// A release that is signed, durable and announced.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Published {
-    /// What.
-    pub release: Arc<ReleaseInfo>,
-    /// DHT servers that acknowledged the publisher's head record.
-    pub acks: u32,
-    /// Pubsub peers it was sent to.
-    pub sent: u32,
-}
-
-/// Content whose blocks are all verified and in the store.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Fetched {
-    /// Under this root.
-    pub root: BlockId,
-    /// Verified bytes per provider, including those before a restart.
-    pub sources: Vec<(PeerId, u64)>,
-}
-
-/// A package that was written out.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Got {
-    /// What.
-    pub release: Arc<ReleaseInfo>,
-    /// Verified bytes per provider.
-    pub sources: Vec<(PeerId, u64)>,
-}
-
-/// A running operation: a future of its result. Dropping it cancels the operation.
-#[derive(Debug)]
-#[must_use]
-pub struct Operation<T> {
-    op: OpId,
-    ends: Ends,
-    take: fn(Event) -> Option<T>,
-    cancels: Option<mpsc::UnboundedSender<OpId>>,
-}
-
-impl<T> Operation<T> {
-    /// The next stage it reaches; `None` when none will come any more. A slow reader misses stages.
-    pub async fn stage(&mut self) -> Option<Stage> {
-        self.ends.stages.next().await
-    }
-}
-
-impl<T> Future for Operation<T> {
-    type Output = Result<T, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.ends.end.poll_unpin(cx).map(|end| {
-            self.cancels = None;
-            match end.map_err(|_| Error::NotRunning)? {
-                Event::Failed { error, .. } => Err(error.into()),
-                event => Ok((self.take)(event).expect("an operation ends in its own kind of event")),
-            }
-        })
-    }
-}
-
-impl<T> Drop for Operation<T> {
-    fn drop(&mut self) {
-        if let Some(cancels) = &self.cancels {
-            // A node that is gone has nothing to cancel.
-            let _ = cancels.unbounded_send(self.op);
-        }
-    }
 }
 
 impl Registry {
@@ -214,7 +83,7 @@ impl Registry {
         self.start(Command::Search(query), take).await?.await
     }
 
-    /// Packs a file or folder into the store, without publishing it.
+    /// Packs a file or folder into the store, without publishing it; `hidden` entries and links have rules, see [`Packed`].
     ///
     /// # Errors
     /// [`Error::Pack`].
@@ -223,13 +92,14 @@ impl Registry {
         self.jobs.run(move |stop| pack(&blocks, &path, hidden, stop)).await
     }
 
-    /// Packs and publishes a package: the returned operation signs and announces it.
+    /// Packs a file or folder, without hidden entries, and publishes a release whose content it is: the returned operation
+    /// signs and announces it.
     ///
     /// # Errors
     /// [`Error::Pack`], or [`Error::Command`] for a statement that is not acceptable.
-    pub async fn publish(&self, package: NewPackage) -> Result<Operation<Published>, Error> {
-        let packed = self.pack(&package.path, package.hidden).await?;
-        self.publish_release(package.release(&packed)).await
+    pub async fn publish(&self, path: impl Into<PathBuf>, release: NewRelease) -> Result<Operation<Published>, Error> {
+        let Packed { root, size, .. } = self.pack(path, false).await?;
+        self.publish_release(NewRelease { content: Content::Root { root, size }, ..release }).await
     }
 
     /// Publishes a release whose content is in the store, or lies elsewhere.
@@ -314,26 +184,23 @@ impl Registry {
         self.jobs.run(move |stop| export(&blocks, root, size, &out, existing, stop)).await
     }
 
-    /// Resolves, fetches and writes out a package. `stage` is told how the fetch goes on.
+    /// Resolves a package and begins to fetch it.
     ///
     /// # Errors
-    /// Of [`Registry::resolve`], [`Registry::fetch`] and [`Registry::export`], or [`Error::External`].
-    pub async fn get(
-        &self,
-        spec: PackageSpec,
-        out: &Path,
-        existing: Existing,
-        mut stage: impl FnMut(Stage),
-    ) -> Result<Got, Error> {
+    /// Of [`Registry::resolve`] and [`Registry::fetch`], or [`Error::External`].
+    pub async fn download(&self, spec: PackageSpec) -> Result<Download, Error> {
         let release = self.resolve(spec).await?;
         let Content::Root { root, size } = release.release.meta.content else { return Err(Error::External) };
-        let mut fetch = self.fetch(root).await?;
-        while let Some(reached) = fetch.stage().await {
-            stage(reached);
-        }
-        let sources = fetch.await?.sources;
-        self.export(root, size, out, existing).await?;
-        Ok(Got { release, sources })
+        let fetch = self.fetch(root).await?;
+        Ok(Download { registry: self.clone(), release, size, fetch })
+    }
+
+    /// Resolves, fetches and writes out a package: [`Registry::download`] for those who need not know how it goes on.
+    ///
+    /// # Errors
+    /// Of [`Registry::download`] and [`Download::save`].
+    pub async fn get(&self, spec: PackageSpec, out: &Path, existing: Existing) -> Result<Got, Error> {
+        self.download(spec).await?.save(out, existing).await
     }
 
     /// Peers, updates and pubsub messages as they come.
@@ -533,6 +400,6 @@ impl Registry {
         let (reply, answer) = oneshot::channel();
         self.ask(Ask::Start(command, reply)).await?;
         let (op, ends) = answer.await.map_err(|_| Error::NotRunning)??;
-        Ok(Operation { op, ends, take, cancels: Some(self.cancels.clone()) })
+        Ok(Operation::new(op, ends, take, self.cancels.clone()))
     }
 }

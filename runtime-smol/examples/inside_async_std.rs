@@ -6,8 +6,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use async_std::{fs, task};
-use registry_core::catalog::{Name, PackageSpec, Scheme, Version};
-use registry_node::{Existing, Keys, NewPackage, Registry};
+use registry_core::catalog::{Content, Name, NewRelease, PackageSpec, Scheme, Version};
+use registry_node::{Existing, Keys, Registry};
 use runtime_smol::Smol;
 
 async fn node(home: &std::path::Path, join: Vec<registry_node::Multiaddr>) -> Result<Registry, Box<dyn Error>> {
@@ -24,8 +24,10 @@ async fn exchange() -> Result<(), Box<dyn Error>> {
     let text = dir.path().join("hello.txt");
     fs::write(&text, "hello from async-std").await?;
     let spec = PackageSpec { publisher: None, name: Name::new("hello")?, version: None };
-    let package = NewPackage::new(text, spec.name.clone(), Version::new("1.0.0", Scheme::Semver)?);
-    let published = publisher.publish(package).await?.await?;
+    let version = Version::new("1.0.0", Scheme::Semver)?;
+    // The content is what is packed of the file.
+    let release = NewRelease::new(spec.name.clone(), version, Content::Unknown);
+    let published = publisher.publish(text, release).await?.await?;
     println!("published {}, told {} peers", published.release.release.meta.name.as_str(), published.sent);
 
     let out = dir.path().join("out");
@@ -33,7 +35,7 @@ async fn exchange() -> Result<(), Box<dyn Error>> {
         // The program's own timers run on beside the node.
         task::sleep(Duration::from_millis(50)).await;
     }
-    reader.get(spec, &out, Existing::Refuse, |stage| println!("{stage:?}")).await?;
+    reader.get(spec, &out, Existing::Refuse).await?;
     assert_eq!(fs::read_to_string(out.join("hello.txt")).await?, "hello from async-std");
     println!("the other node has it");
     reader.shutdown().await;

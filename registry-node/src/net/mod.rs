@@ -17,7 +17,7 @@ use multiaddr::Multiaddr;
 use registry_core::action::SendClass;
 use registry_core::id::{DialId, RequestId, Token};
 use registry_core::wire::KAD_PROTOCOL;
-use registry_core::{Action, Input, Message, PeerId};
+use registry_core::{Input, Message, PeerId};
 
 pub use behaviour::Behaviour;
 pub(crate) use behaviour::swarm_id;
@@ -100,29 +100,6 @@ pub enum NetAction {
     },
     /// [`Action::SetServerMode`]
     SetServerMode(bool),
-}
-
-impl NetAction {
-    /// Sorts an action: those of the network, and the others unchanged.
-    ///
-    /// # Errors
-    /// The action, when it does not concern the network.
-    pub fn from_action(action: Action) -> Result<Self, Box<Action>> {
-        match action {
-            Action::Dial { dial, peer, addrs } => Ok(Self::Dial { dial, peer, addrs }),
-            Action::Disconnect { peer, why: _ } => Ok(Self::Disconnect(peer)),
-            Action::Send { peer, msg, class } => Ok(Self::Send { peer, msg, class }),
-            Action::Request { id, peer, msg } => Ok(Self::Request { id, peer, msg }),
-            Action::Respond { token, msg } => Ok(Self::Respond { token, msg }),
-            Action::SetServerMode(server) => Ok(Self::SetServerMode(server)),
-            other @ (Action::Store { .. }
-            | Action::Verify { .. }
-            | Action::Sign { .. }
-            | Action::Hash { .. }
-            | Action::Merge { .. }
-            | Action::Emit(_)) => Err(Box::new(other)),
-        }
-    }
 }
 
 /// Something that happened on the network. It counts against its connection's credit until it is taken apart.

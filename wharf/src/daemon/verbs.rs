@@ -4,13 +4,13 @@ use std::path::Path;
 
 use futures::StreamExt;
 use multiaddr::{Multiaddr, Protocol};
-use registry_core::catalog::{Content, Dependency, Deprecation, NewRelease, PackageSpec, ReleaseInfo, UpdateKind};
+use registry_core::catalog::{Content, Dependency, Deprecation, PackageSpec, ReleaseInfo, UpdateKind};
 use registry_core::event::{Event, Stage};
 use registry_core::input::Side;
 use registry_core::peers::PeerView;
 use registry_core::search::{Hit, Query, ScorePart};
 use registry_core::{PeerId, PublisherId};
-use registry_node::{Error, Existing, Notice, Packed, Registry};
+use registry_node::{Error, Existing, Notice, Registry};
 use serde_json::{Value, json};
 
 use crate::args::{Search, Watch};
@@ -51,9 +51,7 @@ pub(super) async fn answer(node: &Node, request: Request, out: &mut Lines<'_>) -
 async fn publish(registry: &Registry, publish: Publish, out: &mut Lines<'_>) -> Result<(), CliError> {
     let release = new_release(publish.about, Content::Unknown)?;
     out.line(json!({"event": "progress", "stage": "packing"})).await?;
-    let Packed { root, size, .. } = registry.pack(publish.path, false).await.map_err(failure)?;
-    let release = NewRelease { content: Content::Root { root, size }, ..release };
-    let mut running = registry.publish_release(release).await.map_err(failure)?;
+    let mut running = registry.publish(publish.path, release).await.map_err(failure)?;
     while let Some(stage) = running.stage().await {
         out.line(progress(stage)).await?;
     }
@@ -101,19 +99,16 @@ pub(super) async fn info(registry: &Registry, spec: &str, out: &mut Lines<'_>) -
 
 async fn get(registry: &Registry, spec: &str, folder: &Path, out: &mut Lines<'_>) -> Result<(), CliError> {
     let spec = parse_spec(spec)?;
-    let found = registry.resolve(spec).await.map_err(failure)?;
-    let Content::Root { root, size } = found.release.meta.content else { return Err(failure(Error::External)) };
-    let mut running = registry.fetch(root).await.map_err(failure)?;
-    while let Some(stage) = running.stage().await {
+    let mut download = registry.download(spec).await.map_err(failure)?;
+    while let Some(stage) = download.stage().await {
         out.line(progress(stage)).await?;
     }
-    let sources = running.await.map_err(failure)?.sources;
-    registry.export(root, size, folder, Existing::Join).await.map_err(failure)?;
+    let got = download.save(folder, Existing::Join).await.map_err(failure)?;
     let provider = |(peer, bytes): &(PeerId, u64)| json!({"peer_id": peer.to_string(), "bytes": bytes});
-    let mut line = describe(&found);
+    let mut line = describe(&got.release);
     line["event"] = json!("fetched");
     line["out"] = json!(folder);
-    line["providers"] = sources.iter().map(provider).collect();
+    line["providers"] = got.sources.iter().map(provider).collect();
     out.line(line).await
 }
 

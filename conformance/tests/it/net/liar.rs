@@ -5,10 +5,10 @@ use std::path::Path;
 use futures::StreamExt;
 use prost::Message as _;
 use registry_core::action::SendClass;
-use registry_core::catalog::{Name, PackageSpec, Scheme, Version};
+use registry_core::catalog::{Content, Name, NewRelease, PackageSpec, Scheme, Version};
 use registry_core::peers::Offence;
 use registry_core::{Event, Input, Message, PeerId, Protocol};
-use registry_node::{Existing, Keys, NewPackage, Notice, Registry};
+use registry_node::{Existing, Keys, Notice, Registry};
 
 use super::shell::Shell;
 use crate::PATIENCE;
@@ -99,8 +99,8 @@ pub(crate) async fn attack_28_a_provider_of_wrong_blocks_is_banned_and_the_trans
     std::fs::write(&file, &bytes).unwrap();
     let (honest, getter) = (node(&mix, &dir.path().join("honest")).await, node(&mix, &dir.path().join("getter")).await);
     let version = Version { text: "1.0.0".into(), scheme: Scheme::Semver };
-    let package = NewPackage::new(&file, Name::new("file").unwrap(), version);
-    honest.publish(package).await.unwrap().await.unwrap();
+    let release = NewRelease::new(Name::new("file").unwrap(), version, Content::Unknown);
+    honest.publish(&file, release).await.unwrap().await.unwrap();
 
     let liar = Shell::start(&mix).await;
     let (liar_id, liar_addr) = (liar.id, liar.addr.clone());
@@ -111,7 +111,7 @@ pub(crate) async fn attack_28_a_provider_of_wrong_blocks_is_banned_and_the_trans
 
     let spec = PackageSpec { publisher: Some(honest.publisher_id()), name: Name::new("file").unwrap(), version: None };
     let out = dir.path().join("out");
-    let got = getter.get(spec, &out, Existing::Refuse, |_| {}).await.unwrap();
+    let got = getter.get(spec, &out, Existing::Refuse).await.unwrap();
     assert!(std::fs::read(out.join("file")).unwrap() == bytes);
     assert!(got.sources.iter().all(|(peer, _)| *peer != liar_id), "{:?}", got.sources);
     banned(&mut events, liar_id).await;

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::Stream;
 use multiaddr::Multiaddr;
-use registry_core::catalog::{Name, PackageSpec, ReleaseInfo, Scheme, Version};
+use registry_core::catalog::{Content, Name, NewRelease, PackageSpec, ReleaseInfo, Scheme, Version};
 use registry_core::command::DhtCommand;
 use registry_core::event::{DhtResult, Stage};
 use registry_core::search::SearchPage;
 use registry_core::{BlockId, Config, Event, PeerId, PublisherId, Stats};
 use registry_node::Error;
 
-pub(crate) use real::{Real, entrance, package};
+pub(crate) use real::{Real, entrance};
 pub(crate) use simulated::Simulated;
 
 /// The nodes of a scenario.
@@ -67,8 +67,14 @@ fn config() -> Config {
     config
 }
 
-fn version(text: &str) -> Version {
-    Version { text: text.into(), scheme: Scheme::Semver }
+/// A release without content.
+pub(crate) fn release(name: &str, text: &str) -> NewRelease {
+    let version = Version { text: text.into(), scheme: Scheme::Semver };
+    NewRelease {
+        summary: SUMMARY.into(),
+        keywords: vec![KEYWORD.into()],
+        ..NewRelease::new(Name::new(name).unwrap(), version, Content::Unknown)
+    }
 }
 
 /// What all packages say of themselves.

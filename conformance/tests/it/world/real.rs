@@ -1,21 +1,20 @@
 //! Nodes on the loopback interface.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, future};
 use multiaddr::Multiaddr;
-use registry_core::catalog::{Content, Name, PackageSpec, ReleaseInfo};
+use registry_core::catalog::{Content, PackageSpec, ReleaseInfo};
 use registry_core::command::DhtCommand;
 use registry_core::event::{DhtResult, Stage};
 use registry_core::search::{Query, SearchPage};
 use registry_core::{BlockId, Event, PeerId, PublisherId, Stats};
-use registry_node::{Error, Existing, Keys, NewPackage, Notice, Registry};
+use registry_node::{Error, Existing, Keys, Notice, Registry};
 use tempfile::TempDir;
 
-use super::{KEYWORD, Peer, SUMMARY, World, config, version};
+use super::{Peer, World, config, release};
 use crate::runtimes::Mix;
 
 /// A folder for each node, and what they run on.
@@ -62,14 +61,6 @@ pub(crate) fn entrance(node: &Registry) -> Multiaddr {
     format!("{}/p2p/{}", node.listen_addrs()[0], node.peer_id()).parse().unwrap()
 }
 
-pub(crate) fn package(path: &Path, name: &str, text: &str) -> NewPackage {
-    NewPackage {
-        summary: SUMMARY.into(),
-        keywords: vec![KEYWORD.into()],
-        ..NewPackage::new(path, Name::new(name).unwrap(), version(text))
-    }
-}
-
 impl Peer for Node {
     fn peer_id(&self) -> PeerId {
         self.registry.peer_id()
@@ -87,7 +78,7 @@ impl Peer for Node {
         let dir = tempfile::tempdir_in(self.dir.path()).unwrap();
         let file = dir.path().join("data");
         std::fs::write(&file, data).unwrap();
-        let published = self.registry.publish(package(&file, name, version)).await?.await?;
+        let published = self.registry.publish(&file, release(name, version)).await?.await?;
         Ok(published.release)
     }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::{Stream, stream};
 use multiaddr::Multiaddr;
-use registry_core::catalog::{Content, Name, NewRelease, PackageSpec, ReleaseInfo};
+use registry_core::catalog::{Content, NewRelease, PackageSpec, ReleaseInfo};
 use registry_core::command::{Command, DhtCommand, PubsubCommand};
 use registry_core::event::{DhtResult, Stage};
 use registry_core::exchange::unixfs::{Block, DirectoryBuilder, FileBuilder};
@@ -22,7 +22,7 @@ use sim::engine::Down;
 use sim::net::listen_addr;
 use sim::{NodeIx, Options, Scenario};
 
-use super::{KEYWORD, Peer, SUMMARY, World, config, version};
+use super::{Peer, World, config, release};
 
 /// Nodes there may be.
 const NODES: u32 = 8;
@@ -193,11 +193,7 @@ impl Peer for Node {
             state.contents.insert(built.tree.id, (blocks, data));
         }
         let content = Content::Root { root: built.tree.id, size: built.tree.size };
-        let release = NewRelease {
-            summary: SUMMARY.into(),
-            keywords: vec![KEYWORD.into()],
-            ..NewRelease::new(Name::new(name).unwrap(), version(text), content)
-        };
+        let release = NewRelease { content, ..release(name, text) };
         match self.start(Command::Publish(release))?.await? {
             Event::Published { release, .. } => Ok(release),
             other => panic!("{other:?}"),
