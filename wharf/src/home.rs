@@ -68,8 +68,11 @@ impl Home {
     /// The home's keys, made now when there are none.
     pub(crate) fn keys(&self) -> Result<Keys, CliError> {
         Keys::load_or_create(&self.dir).map_err(|error| {
-            let hint = "key files must belong to you and have mode 0600";
-            CliError::new(Code::Other, format!("keys in {}: {error}", self.dir.display()), hint)
+            let hint = match error {
+                KeyError::Damaged { .. } => "put the file back from a copy; without one, choose another --home",
+                KeyError::Io { .. } | KeyError::Mode { .. } => "key files must belong to you and have mode 0600",
+            };
+            CliError::new(Code::Other, error.to_string(), hint)
         })
     }
 
