@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use registry_node::keys::Keys;
+use registry_node::{KeyError, Keys};
 use serde_json::json;
 
 use crate::error::{CliError, Code};
