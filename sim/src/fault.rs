@@ -421,3 +421,57 @@ impl Serialize for Fired {
         serializer.collect_map(self.iter().map(|(effect, times)| (effect.name(), times)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Entry {
+        fault: Fault,
+    }
+
+    #[test]
+    fn faults_are_written_as_the_documentation_says() {
+        for fault in [
+            "{ loss = { good-ppm = 0, bad-ppm = 200000, burst = 5 } }",
+            "{ tail = { spread = 1, rare-ppm = 1000 } }",
+            "{ access = \"bad\" }",
+            "{ bandwidth = { kbit = 512 } }",
+            "{ duplicate = { ppm = 1000, within = \"10s\" } }",
+            "{ reorder = { ppm = 1000, within = \"100ms\" } }",
+            "{ corrupt = { ppm = 10 } }",
+            "{ garble = { ppm = 10 } }",
+            "{ partition = { paths = \"out\" } }",
+            "{ partition = { paths = { pairs = 300000 } } }",
+            "{ flap = { paths = \"both\", down = \"5s\", up = \"1m\" } }",
+            "{ clog = { paths = \"in\" } }",
+            "\"undialable\"",
+            "{ connection-cap = { most = 8 } }",
+            "\"reset\"",
+            "{ crash = { down = \"silent\" } }",
+            "\"stop\"",
+            "{ pause = { asleep = true } }",
+            "{ slow = { factor = 50 } }",
+            "{ disk-error = { ppm = 1000 } }",
+            "\"disk-full\"",
+            "{ disk-slow = { factor = 10 } }",
+            "{ disk-stall = { ppm = 1000 } }",
+            "{ bit-rot = { ppm = 1000 } }",
+            "{ clock-jump = { by = -86400 } }",
+            "{ clock-drift = { ppm = -50 } }",
+            "{ hostile = \"slow-drip\" }",
+            "{ hostile = { censor = { package = 3 } } }",
+            "{ sybil = { near = { publisher = 0 }, bits = 10 } }",
+            "\"co-located\"",
+            "\"equivocate\"",
+            "{ search-spam = { statements = 100, imitated = 20 } }",
+        ] {
+            let entry: Entry =
+                toml::from_str(&format!("fault = {fault}")).unwrap_or_else(|error| panic!("{fault}: {error}"));
+            let written = toml::to_string(&entry).expect("it can be written");
+            assert_eq!(toml::from_str::<Entry>(&written).expect("and read again"), entry);
+        }
+        assert!(toml::from_str::<Entry>("fault = { loss = { good-ppm = 0, bad = 1 } }").is_err());
+    }
+}
