@@ -22,7 +22,7 @@ pub enum Verdict {
     Liveness,
     /// The last copy of something was gone: nobody could recover.
     Unrecoverable,
-    /// Two runs that must be equal were not.
+    /// Two runs that must be equal were not: D1.
     Nondeterministic,
     /// A stored run no longer applies.
     Stale,
@@ -143,6 +143,9 @@ pub struct Report {
 impl Report {
     /// The first property that did not hold, or else the first that was never put to the test.
     pub fn signature(&self) -> Option<&str> {
+        if self.verdict == Verdict::Nondeterministic {
+            return Some("D1");
+        }
         let violated = self.checks.iter().find(|check| check.violations > 0);
         violated.or_else(|| self.checks.iter().find(|check| check.evaluated == 0)).map(|check| check.id)
     }

@@ -11,7 +11,7 @@ use crate::scenario::{Between, Knobs, Often, Random, SECOND, Scenario, Who};
 /// Of so many settings of the core one is at an odd value.
 const ODD_ONE_IN: u64 = 12;
 /// Kinds that are left out, in percent.
-const LEFT_OUT: u64 = 60;
+const LEFT_OUT: u64 = 50;
 
 /// Draws how bad a fault is.
 type Draw = fn(&mut Rng) -> Fault;

@@ -11,6 +11,7 @@ mod golden;
 mod light;
 mod planted;
 mod quota;
+mod regressions;
 mod replay;
 mod small_net;
 mod smoke;

@@ -1,0 +1,27 @@
+//! Failures of the past, replayed: each must pass, must still apply, and must be the same run however it is carried out.
+
+use std::path::PathBuf;
+
+use sim::queue::QueueKind;
+use sim::schedule::Bug;
+use sim::{Options, Report, Simulation, Verdict};
+
+fn replay(bug: &Bug, options: &Options) -> Report {
+    Simulation::new(&bug.scenario, bug.seed, bug.schedule(), options).finish()
+}
+
+#[test]
+fn no_failure_of_the_past_is_back() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/regressions");
+    let entries = std::fs::read_dir(directory).expect("the directory is committed");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
+    files.sort_unstable();
+    assert!(!files.is_empty(), "nothing is replayed");
+    for file in files {
+        let bug = Bug::read(&file).unwrap_or_else(|why| panic!("{why:?}"));
+        let report = replay(&bug, &Options::default());
+        assert_eq!(bug.judge(&report), (Verdict::Pass, false), "{}: {report}", file.display());
+        let other = Options { wire: true, spurious: true, queue: QueueKind::Heap, hasher_key: 1 };
+        assert_eq!(replay(&bug, &other).digest, report.digest, "{}", file.display());
+    }
+}
