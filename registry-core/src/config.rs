@@ -25,6 +25,9 @@ pub struct Config {
     pub catalog: CatalogConfig,
     /// Reconciliation.
     pub sync: SyncConfig,
+    /// The bug planted in this node.
+    #[cfg(feature = "canary")]
+    pub canary: Option<crate::Canary>,
 }
 
 impl Default for Config {
@@ -38,6 +41,8 @@ impl Default for Config {
             exchange: ExchangeConfig::default(),
             catalog: CatalogConfig::default(),
             sync: SyncConfig::default(),
+            #[cfg(feature = "canary")]
+            canary: None,
         }
     }
 }

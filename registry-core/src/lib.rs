@@ -143,6 +143,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[macro_use]
+mod canary;
 pub mod action;
 pub mod catalog;
 mod collections;
@@ -168,6 +170,8 @@ mod time;
 pub mod wire;
 
 pub use action::Action;
+#[cfg(feature = "canary")]
+pub use canary::Canary;
 pub use command::{Command, CommandError};
 pub use config::Config;
 pub use cx::LocalPeer;

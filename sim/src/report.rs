@@ -62,7 +62,9 @@ pub struct Work {
     pub publishes_failed: u64,
     /// Searches answered.
     pub searches: u64,
-    /// Of these, those that found the package they looked for.
+    /// Searches that ended in an error.
+    pub searches_failed: u64,
+    /// Of those answered, those that found the package they looked for.
     pub searches_found: u64,
     /// Packages resolved, fetched and compared.
     pub gets: u64,
@@ -164,11 +166,20 @@ impl fmt::Display for Report {
         if let (Some(cpu), Some(rss)) = (self.cpu_seconds, self.peak_rss_bytes) {
             write!(f, ", {cpu:.1} s of CPU, {} MiB at most", rss >> 20)?;
         }
-        let Work { publishes, publishes_failed, searches, searches_found, gets, gets_failed, messages, interrupted } =
-            self.work;
+        let Work {
+            publishes,
+            publishes_failed,
+            searches,
+            searches_found,
+            searches_failed,
+            gets,
+            gets_failed,
+            messages,
+            interrupted,
+        } = self.work;
         writeln!(f, "\n\nwork")?;
         writeln!(f, "  {publishes} publishes acknowledged, {publishes_failed} failed")?;
-        writeln!(f, "  {searches} searches, {searches_found} found what they looked for")?;
+        writeln!(f, "  {searches} searches, {searches_found} found what they looked for; {searches_failed} failed")?;
         writeln!(f, "  {gets} gets, {gets_failed} failed; {messages} pubsub messages; {interrupted} interrupted")?;
         writeln!(f, "faults{:>32}  ({} of {} scheduled entries had an effect)", "fired", self.applied, self.scheduled)?;
         for (effect, times) in self.faults.iter() {

@@ -48,6 +48,11 @@ impl<K: Copy + Ord> DeadlineIndex<K> {
         self.first
     }
 
+    /// The latest deadline.
+    pub(crate) fn last(&self) -> Option<Instant> {
+        self.by_time.last().map(|(at, _)| *at)
+    }
+
     /// Takes one key whose deadline is not later than `now`.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
         let (at, key) = *self.by_time.first()?;

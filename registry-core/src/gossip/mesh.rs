@@ -31,8 +31,10 @@ impl Gossip {
             return Vec::new();
         };
         let slack = cx.config.gossip.heartbeat;
-        let may =
-            |peer: &PeerIx| self.graft_time(topic, *peer, outbound_only, slack).is_some_and(|from| from <= cx.now);
+        let ignores = planted!(cx.config, GossipIgnoresBackoff);
+        let may = |peer: &PeerIx| {
+            self.graft_time(topic, *peer, outbound_only, slack).is_some_and(|from| from <= cx.now || ignores)
+        };
         subscribers.iter().copied().filter(may).collect()
     }
 
@@ -107,7 +109,7 @@ impl Gossip {
         let config = &cx.config.gossip;
         let Some(topic) = self.topics.get(name).filter(|topic| topic.joined) else { return };
         let degree = topic.mesh.len();
-        if degree < config.d_lo {
+        if degree < config.d_lo && !planted!(cx.config, GossipLeavesMesh) {
             self.graft_some(cx, name, false, config.d.saturating_sub(degree));
         }
         let Some(topic) = self.topics.get(name).filter(|topic| topic.mesh.len() >= config.d_lo) else { return };
@@ -192,7 +194,8 @@ impl Gossip {
         }
         let outbound = self.peers.get(peer).is_some_and(|state| state.outbound);
         let full = topic.mesh.len() >= config.d_hi && !outbound;
-        if full || topic.backoffs.holds(cx.now, peer) || !self.add_subscription(peer, name) {
+        let shunned = topic.backoffs.holds(cx.now, peer) && !planted!(cx.config, GossipIgnoresBackoff);
+        if full || shunned || !self.add_subscription(peer, name) {
             self.prune(cx, peer, name, config.prune_backoff);
             return;
         }

@@ -183,7 +183,9 @@ impl Gossip {
         if self.wants.answered(&key, peer) {
             self.release_ask(peer);
         }
-        if self.cache.note_aware(&key, peer) || self.seen.contains(&key) || self.pending.add_holder(&key, msg, peer) {
+        let forgets = planted!(cx.config, GossipForgetsSeen);
+        let seen = self.seen.contains(&key) && !forgets;
+        if self.cache.note_aware(&key, peer) || seen || self.pending.add_holder(&key, msg, peer) {
             return;
         }
         // Whoever knows that kind of key passes it on in good faith.
@@ -194,7 +196,7 @@ impl Gossip {
             cx.charge(peer, Offence::Protocol(Protocol::Gossip));
             return;
         }
-        if self.authors.is_replay(self.seen.rotations(), &author, seqno) {
+        if self.authors.is_replay(self.seen.rotations(), &author, seqno) && !forgets {
             self.settle(&key);
             return;
         }

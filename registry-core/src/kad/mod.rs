@@ -377,7 +377,8 @@ impl Kad {
             return;
         }
         let (now, peers) = (cx.now, &cx.peers);
-        let gone = |other| !peers.is_reachable(now, other);
+        let evicts = planted!(cx.config, KadEvictsLive);
+        let gone = |other| evicts || !peers.is_reachable(now, other);
         match self.table.admit(now, peer, Position::of(id.as_bytes()), gone) {
             Admission::Added => cx.peers.pin(peer),
             Admission::Replaced(old) => {

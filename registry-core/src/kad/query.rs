@@ -269,7 +269,8 @@ impl Kad {
         }
         let Some(query) = self.queries.running.get_mut(&id) else { return };
         query.lookup.take_dropped().into_iter().for_each(|peer| cx.peers.release(peer));
-        if query.lookup.is_finished(query.work.has_found()) {
+        let ends_early = planted!(cx.config, KadEndsEarly) && query.lookup.answered() as usize >= cx.config.kad.alpha;
+        if query.lookup.is_finished(query.work.has_found()) || ends_early {
             self.found(cx, id);
         } else if !query.work.is_background() {
             // Most of a cold lookup's time is handshakes: those of the next ones need not wait for a free slot.

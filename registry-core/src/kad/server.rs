@@ -155,7 +155,8 @@ impl Kad {
             return None;
         };
         cx.peers.add_addrs(cx.config, peer, &provider.addrs);
-        let kept = self.providers.add(cx.peers, &cx.config.kad, cx.now, Position::of(&msg.key), peer);
+        let late = if planted!(cx.config, KadKeepsProviders) { Duration::from_secs(1 << 30) } else { Duration::ZERO };
+        let kept = self.providers.add(cx.peers, &cx.config.kad, cx.now + late, Position::of(&msg.key), peer);
         if !kept {
             return None;
         }
@@ -220,9 +221,13 @@ impl Kad {
     /// The k closest live entries, without the one that asks.
     fn closer(&self, cx: &Cx<'_>, asker: PeerIx, key: &[u8]) -> Vec<KadPeer> {
         let useful = |peer: PeerIx| peer != asker && !cx.peers.addrs(peer).is_empty();
-        let closest = self
-            .table
-            .closest(Position::of(key), cx.config.kad.k.max(1), |entry| !entry.is_failing() && useful(entry.peer));
+        let target = if planted!(cx.config, KadWrongOrder) {
+            Position::of(&key.iter().rev().copied().collect::<Vec<_>>())
+        } else {
+            Position::of(key)
+        };
+        let closest =
+            self.table.closest(target, cx.config.kad.k.max(1), |entry| !entry.is_failing() && useful(entry.peer));
         within(CLOSER_BYTES, closest.into_iter().filter_map(|(_, peer)| peer_record(cx, peer)))
     }
 }

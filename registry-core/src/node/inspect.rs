@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::id::{PeerId, PublisherId, TopicName};
 use crate::node::Node;
 use crate::node::operations::MAX_OPERATIONS;
-use crate::time::UnixTime;
+use crate::time::{Duration, UnixTime};
 
 /// An entry of the routing table.
 #[doc(hidden)]
@@ -78,11 +78,6 @@ impl Node {
         self.peers.find_connected(peer).is_some()
     }
 
-    /// Could a request reach this peer now, as far as this node knows?
-    pub fn is_reachable(&self, peer: &PeerId) -> bool {
-        self.peers.find(peer).is_some_and(|peer| self.peers.is_reachable(self.now, peer))
-    }
-
     /// The largest mesh of all topics this node has joined.
     pub fn max_degree(&self) -> usize {
         self.gossip.degrees().max().unwrap_or(0)
@@ -109,6 +104,11 @@ impl Node {
     /// The heads held, in ascending order of publisher.
     pub fn heads(&self) -> impl Iterator<Item = HeadView> {
         self.catalog.heads().map(|(publisher, head, len)| HeadView { publisher, rank: (head.length, head.time), len })
+    }
+
+    /// For how long the ban that ends last still holds.
+    pub fn longest_ban(&self) -> Option<Duration> {
+        self.peers.last_ban_until().map(|until| until.since(self.now))
     }
 
     /// Counts of what is open.

@@ -348,6 +348,9 @@ impl Node {
             // A stored segment knows of a later one, whose row is still to come.
             return;
         }
+        if planted!(self.config, SearchKeepsOld) && kind == UpdateKind::NewVersion {
+            return;
+        }
         match self.catalog.current(publisher, name) {
             Some(current) if current == release.position => self.index.insert(&[release]),
             Some(_) if added => {}

@@ -165,6 +165,9 @@ impl Peers {
                         entry.addrs.forget_hearsay();
                     }
                     note_failure(&mut self.rng, now, &config.peers, entry);
+                    if planted!(config, PeersGiveUp) {
+                        entry.retry_at = Some(now + crate::Duration::from_secs(1 << 30));
+                    }
                 }
                 self.fail_waiting(peer, RequestError::Unreachable);
             }

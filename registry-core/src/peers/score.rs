@@ -85,6 +85,10 @@ impl Bans {
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.next()
     }
+
+    pub(super) fn last(&self) -> Option<Instant> {
+        self.0.last()
+    }
 }
 
 #[cfg(test)]

@@ -176,7 +176,8 @@ impl Sync {
         }
         let unanswered = asked.split_off(answers.len());
         round.ranges.extend(unanswered.iter().map(|asked| asked.compared));
-        let pairs = asked.iter().zip(answers);
+        let looked_at = answers.len() - usize::from(planted!(cx.config, SyncSkipsLast));
+        let pairs = asked.iter().zip(answers).take(looked_at);
         pairs.rev().all(|(asked, answer)| self.handle_difference(cx, catalog, peer, asked, answer))
     }
 

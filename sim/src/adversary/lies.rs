@@ -21,14 +21,14 @@ pub(super) fn is_found(msg: &Message) -> bool {
     msg.protocol() == Protocol::Registry && encoded(msg).starts_with(&FOUND)
 }
 
-/// The last signature is another one.
+/// The last signature is another one, or something that is signed.
 pub(super) fn forge(plot: &mut Plot, msg: &Message) -> Option<Message> {
     let bytes = (msg.protocol() == Protocol::Registry).then(|| encoded(msg))?;
     if !bytes.starts_with(&FOUND) && !bytes.starts_with(&LOG) || bytes.len() < SHORTEST {
         return None;
     }
     let mut bytes = bytes.to_vec();
-    let at = bytes.len() - FROM_END;
+    let at = if plot.bits & 1 == 0 { bytes.len() - FROM_END } else { bytes.len() / 2 };
     bytes[at] ^= 1;
     let forged = Message::decode(Protocol::Registry, bytes.into()).ok()?;
     plot.fired.add(Effect::ForgedStatement, 1);

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use super::Check;
 use crate::engine::{NodeIx, World};
+use crate::scenario::SECOND;
+
+/// What was sent so long before a fault has arrived, in microseconds.
+const TRAVEL: u64 = 10 * SECOND;
 
 /// Deliveries of a numbered list of things to all nodes.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub struct Ledger {
 struct Sent {
     at: u64,
     by: NodeIx,
+    /// No fault was in force, nor began soon after.
+    is_quiet: bool,
 }
 
 impl Ledger {
@@ -28,9 +34,14 @@ impl Ledger {
         Self { nodes: nodes as usize, told: BTreeMap::new(), sent: BTreeMap::new(), delays: Vec::new() }
     }
 
-    /// A node sends a thing.
-    pub fn sent(&mut self, thing: u32, by: NodeIx, at: u64) {
-        self.sent.insert(thing, Sent { at, by });
+    /// A node sends a thing, while nothing hinders it.
+    pub fn sent(&mut self, thing: u32, by: NodeIx, at: u64, is_quiet: bool) {
+        self.sent.insert(thing, Sent { at, by, is_quiet });
+    }
+
+    /// A fault has begun.
+    pub fn disturbed(&mut self, now: u64) {
+        self.sent.values_mut().filter(|sent| now < sent.at + TRAVEL).for_each(|sent| sent.is_quiet = false);
     }
 
     /// A thing was not sent after all: nobody needs to be told.
@@ -71,16 +82,18 @@ impl Ledger {
         check
     }
 
-    /// At least once all those, but the sender, that `entitled` names for a thing sent then.
+    /// At least once all those, but the sender, that `entitled` names for a thing sent then in the quiet, or whenever, if
+    /// there was time to make up for it.
     pub fn all(
         &self,
         id: &'static str,
         means: &'static str,
         world: &World,
+        whenever: bool,
         entitled: impl Fn(NodeIx, u64) -> bool,
     ) -> Check {
         let mut check = Check::new(id, means);
-        for (thing, Sent { at, by }) in &self.sent {
+        for (thing, Sent { at, by, .. }) in self.sent.iter().filter(|(_, sent)| sent.is_quiet || whenever) {
             for node in (0..world.len()).filter(|node| node != by && entitled(*node, *at)) {
                 let told = self.told.get(thing).is_some_and(|told| told[node as usize] > 0);
                 check.judge(told, || format!("node {node} was not told of number {thing}, sent by {by} at {at}"));

@@ -15,7 +15,7 @@ const PATIENCE: u64 = 10 * SECOND;
 /// Both sides agree on this share of mesh edges when nothing disturbs them.
 const SYMMETRIC_PERCENT: u64 = 99;
 /// So long after the last fault, in microseconds.
-const QUIET: u64 = 30 * SECOND;
+const QUIET: u64 = 60 * SECOND;
 
 /// G2 and G5.
 pub struct Meshes {

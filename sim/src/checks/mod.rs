@@ -168,7 +168,8 @@ impl Checkers {
         self.all.iter().flat_map(|checker| checker.checks()).collect()
     }
 
-    fn quiet(&self, world: &World) -> u64 {
+    /// For how long no fault has been in force, in microseconds.
+    pub fn quiet(&self, world: &World) -> u64 {
         if world.is_quiet() { world.now() - self.disturbed_at } else { 0 }
     }
 }

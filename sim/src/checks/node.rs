@@ -1,7 +1,7 @@
 //! One node: what it holds, how busy it is, whom it blames, and what it still says of others.
 
-use registry_core::Config;
 use registry_core::event::Event;
+use registry_core::{Config, Duration, Role};
 
 use super::panics::guard;
 use super::{Check, Checker};
@@ -25,6 +25,9 @@ pub struct Bounds {
     known: usize,
     busy: Vec<Busy>,
     load: Check,
+    role: Role,
+    ban_time: Duration,
+    bans: Check,
     storm: Check,
     gossip: Check,
     kad: Check,
@@ -45,6 +48,9 @@ impl Bounds {
             connections: 2 * config.peers.max_connections + SPARE_CONNECTIONS,
             known: config.peers.max_known + 2 * config.peers.max_connections + SPARE_CONNECTIONS,
             busy: vec![Busy::default(); world.len() as usize],
+            role: config.role,
+            ban_time: config.peers.ban_time,
+            bans: Check::new("N1-ban", "no ban holds for longer than the configuration says"),
             load: Check::new("N1", "connections, known peers, operations and queues stay within their caps"),
             storm: Check::new("N2", "a node has at most 2,000 timeouts and 50,000 events in a virtual second"),
             gossip: Check::new("G3", "seen, cached, pending and wanted messages and control stay within their caps"),
@@ -72,6 +78,10 @@ impl Checker for Bounds {
         let load = node.load();
         let fits = load.connections <= self.connections && load.known <= self.known;
         self.load.judge(fits, || format!("node {ix}: {load:?}"));
+        let ban = node.longest_ban().unwrap_or_default();
+        let ban_time =
+            if world.host(ix).role() == self.role { self.ban_time } else { Config::of(Role::Light).peers.ban_time };
+        self.bans.judge(ban <= ban_time, || format!("node {ix} bans somebody for {ban:?}"));
         for (check, holds) in [
             (&mut self.load, guard(|| node.assert_bounds())),
             (&mut self.gossip, guard(|| node.assert_gossip_bounds())),
@@ -87,7 +97,7 @@ impl Checker for Bounds {
     }
 
     fn checks(&self) -> Vec<Check> {
-        vec![self.load.clone(), self.storm.clone(), self.gossip.clone(), self.kad.clone()]
+        vec![self.load.clone(), self.bans.clone(), self.storm.clone(), self.gossip.clone(), self.kad.clone()]
     }
 }
 
@@ -112,7 +122,8 @@ impl Checker for Conduct {
             Event::PeerUp(_) => self.blamed.judge(true, String::new),
             Event::PeerMisbehaved { peer, offence, banned: _ } if !self.excused => {
                 let peer = world.find(peer);
-                self.blamed.judge(false, || format!("node {node} charges node {peer:?} with {offence:?}"));
+                let deserved = peer.is_some_and(|peer| !world.is_honest(peer)) || !world.is_honest(node);
+                self.blamed.judge(deserved, || format!("node {node} charges node {peer:?} with {offence:?}"));
             }
             _ => {}
         }

@@ -49,7 +49,10 @@ impl Tables {
             existed: (0..world.len()).map(|ix| world.host(ix).peer_id()).collect(),
             shadows: (0..world.len()).map(|_| Shadow::default()).collect(),
             inside: Check::new("K1", "a bucket holds at most k other nodes, each once, that share exactly its prefix"),
-            admission: Check::new("K3", "only who is connected enters a table, and nobody gives way who can be asked"),
+            admission: Check::new(
+                "K3",
+                "only who is connected enters a table, and nobody gives way who is still connected",
+            ),
         }
     }
 
@@ -95,7 +98,7 @@ impl Tables {
             let same = |other: &&Entry| other.bucket == entry.bucket && !other.failing;
             for gone in before.iter().filter(same).filter(|gone| missing_in(now, gone.peer)) {
                 let host = world.host(gone.peer);
-                let alive = host.is_server() && table.is_reachable(&host.peer_id());
+                let alive = host.is_server() && table.is_connected(&host.peer_id());
                 self.admission.judge(!alive, || {
                     format!("node {node} has given the place of live node {} to node {}", gone.peer, entry.peer)
                 });

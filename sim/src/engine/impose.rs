@@ -82,9 +82,9 @@ impl World {
         }
     }
 
-    /// No fault is in force.
+    /// No fault is in force but at nodes that do not run.
     pub fn is_quiet(&self) -> bool {
-        self.conditions.is_calm()
+        self.conditions.is_quiet()
     }
 
     /// Nothing has arrived on a connection since this fault, or this turn of it, began.

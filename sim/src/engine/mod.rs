@@ -160,6 +160,9 @@ pub struct Planted {
     pub bloated: Option<NodeIx>,
     /// What nodes run with instead of the scenario's configuration, which the checkers go by.
     pub config: Option<Arc<Config>>,
+    /// The bug in every node.
+    #[cfg(feature = "canary")]
+    pub canary: Option<registry_core::Canary>,
 }
 
 /// The checksum of each part of a merge, and which of its documents are left out.
@@ -331,6 +334,10 @@ impl World {
 
     /// Plants faults.
     pub fn plant(&mut self, planted: Planted) {
+        #[cfg(feature = "canary")]
+        for config in [&mut self.config, &mut self.light_config] {
+            Arc::make_mut(config).canary = planted.canary;
+        }
         self.planted = planted;
     }
 

@@ -191,6 +191,8 @@ pub struct Judge {
     /// Time without faults before the final questions.
     #[serde(with = "human")]
     pub calm: u64,
+    /// From the calm on only this share of the nodes, drawn, is there: the others are gone for good.
+    pub core: f64,
     /// Lookups compared with the true closest nodes.
     pub lookups: u32,
     /// Nodes that must find each acknowledged publish.
@@ -234,7 +236,7 @@ impl Weibull {
 
 impl Default for Judge {
     fn default() -> Self {
-        Self { calm: 60 * SECOND, lookups: 200, probes: 20 }
+        Self { calm: 60 * SECOND, core: 1.0, lookups: 200, probes: 20 }
     }
 }
 
@@ -251,7 +253,7 @@ impl Scenario {
         let mut scenario = Self::standard(nodes);
         scenario.net = Network { nodes, join: 10 * SECOND, settle: 10 * SECOND, ..Network::default() };
         scenario.work = Work { lasts: 120 * SECOND, publishes: 8, searches: 10, gets: 10, messages: 8 };
-        scenario.judge = Judge { calm: 40 * SECOND, lookups: 10, probes: 5 };
+        scenario.judge = Judge { calm: 40 * SECOND, lookups: 10, probes: 5, ..Judge::default() };
         scenario.set_loss(10_000);
         scenario
     }

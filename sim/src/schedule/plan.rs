@@ -30,6 +30,7 @@ pub fn plan(scenario: &Scenario, seed: u64) -> Schedule {
     planner.churn();
     planner.phases();
     planner.random();
+    planner.core();
     let published = planner.publishes();
     planner.uses(&published);
     planner.questions(&published);
@@ -167,6 +168,22 @@ impl Planner<'_> {
         }
         let lasts = (!fault.is_instant() && until < u64::MAX).then_some(until - at);
         self.entries.push(Entry { at, what: What::Strike { fault: fault.clone(), nodes, lasts } });
+    }
+
+    /// Once all faults have ended, whoever does not belong to the core goes for good. The entrance stays: whoever has lost
+    /// its disk knows nobody else.
+    fn core(&mut self) {
+        let nodes = self.scenario.net.nodes;
+        let gone = nodes - (f64::from(nodes) * self.scenario.judge.core.clamp(0.0, 1.0)).ceil() as u32;
+        if gone == 0 {
+            return;
+        }
+        let at = self.scenario.faults_at().1 + SECOND;
+        let mut nodes = self.stream("core").sample((1..nodes).collect(), gone as usize);
+        nodes.sort_unstable();
+        nodes.iter().for_each(|node| self.away[*node as usize].push((at, u64::MAX)));
+        let fault = Fault::Crash { down: Down::Silent, disk_lost: false };
+        self.entries.push(Entry { at, what: What::Strike { fault, nodes, lasts: None } });
     }
 
     /// Releases come in groups, as those of a workspace do. Every fourth is a further version of the one before it.

@@ -11,12 +11,16 @@ use registry_core::search::SearchPage;
 use super::{Op, Simulation, Why};
 use crate::checks::panics::guard;
 use crate::engine::{NodeIx, Step};
+use crate::judge::is_recoverable;
 use crate::mix::{lookup_key, stream};
 use crate::scenario::SECOND;
 use crate::schedule::{Entry, JUDGE_TIME, Operation, What};
 
 /// The topic every node follows.
 const TOPIC: &str = "sim";
+
+/// Tables and meshes are what they were so long after a fault, in microseconds.
+const RECOVERY: u64 = 60 * SECOND;
 
 impl Simulation<'_> {
     /// Tells the world when the entries of the schedule are due: timers are places in the schedule, doubled, odd ones for
@@ -73,19 +77,35 @@ impl Simulation<'_> {
 
     fn perform(&mut self, timer: u64) {
         let place = (timer / 2) as usize;
+        let was_quiet = self.world.is_quiet();
         if timer % 2 == 1 {
             self.world.lift(place as u32);
-            self.checkers.disturbed(&self.world);
+            self.disturbed(was_quiet);
             return;
         }
         self.applied[place] = match self.schedule.entries[place].what.clone() {
             What::Do(operation) => self.operate(operation),
             What::Strike { fault, nodes, .. } => {
                 let has_struck = self.world.impose(place as u32, &fault, &nodes);
-                self.checkers.disturbed(&self.world);
+                self.disturbed(was_quiet);
                 has_struck
             }
         };
+    }
+
+    /// No fault is in force, and what there was is overcome.
+    fn is_settled(&self) -> bool {
+        let overcome = self.hindered_at.is_none_or(|at| at + RECOVERY <= self.world.now());
+        self.world.is_quiet() && overcome
+    }
+
+    fn disturbed(&mut self, was_quiet: bool) {
+        if !was_quiet || !self.world.is_quiet() {
+            self.hindered_at = Some(self.world.now());
+        }
+        self.checkers.disturbed(&self.world);
+        self.announced.disturbed(self.world.now());
+        self.messages.disturbed(self.world.now());
     }
 
     /// Asks a node for something; false when it cannot be asked.
@@ -115,7 +135,7 @@ impl Simulation<'_> {
         let package = &self.packages[&number];
         package.store(&mut self.world);
         let command = Command::Publish(package.release());
-        self.announced.sent(number, node, self.world.now());
+        self.announced.sent(number, node, self.world.now(), self.is_settled());
         let is_started = self.start(node, command, Op::Publish(number));
         if !is_started {
             self.announced.unsent(number);
@@ -142,7 +162,7 @@ impl Simulation<'_> {
         rng.fill(&mut data);
         data[..4].copy_from_slice(&number.to_be_bytes());
         let command = Command::Pubsub(PubsubCommand::Publish { topic: TOPIC.into(), data: data.into() });
-        self.messages.sent(number, node, self.world.now());
+        self.messages.sent(number, node, self.world.now(), self.is_settled());
         let is_started = self.start(node, command, Op::Message(number));
         if !is_started {
             self.messages.unsent(number);
@@ -152,7 +172,9 @@ impl Simulation<'_> {
 
     fn look_up(&mut self, node: NodeIx, number: u32) -> bool {
         let key = Bytes::copy_from_slice(&lookup_key(self.seed, number));
-        let truth = self.oracle.closest(&self.world, node, &key, self.scenario.config.kad.k);
+        let mut truth = self.oracle.closest(&self.world, node, &key, self.scenario.config.kad.k);
+        // Who has misbehaved may be banned, rightly.
+        truth.retain(|node| self.world.is_honest(*node));
         let at = self.world.now();
         self.start(node, Command::Dht(DhtCommand::Closest(key.clone())), Op::Lookup { key, truth, at })
     }
@@ -229,7 +251,7 @@ impl Simulation<'_> {
                     self.bytes.judge(whole, || format!("node {node} fetched number {package} with other bytes"));
                     match why {
                         Why::Work => self.work.gets += 1,
-                        Why::Probe => self.found.judge(true, String::new),
+                        Why::Probe => self.answer(package, true, String::new),
                     }
                 }
             }
@@ -272,7 +294,7 @@ impl Simulation<'_> {
                 self.work.searches += 1;
                 self.work.searches_found += u64::from(hit);
             }
-            Why::Probe => self.found.judge(hit, || format!("node {node} does not find number {package} by search")),
+            Why::Probe => self.answer(package, hit, || format!("node {node} does not find number {package} by search")),
         }
     }
 
@@ -297,13 +319,30 @@ impl Simulation<'_> {
                 self.work.publishes_failed += 1;
                 self.announced.unsent(package);
             }
-            Some(Op::Resolve { why: Why::Work, .. } | Op::Fetch { why: Why::Work, .. }) => self.work.gets_failed += 1,
+            Some(Op::Fetch { package, why: Why::Work }) => {
+                self.work.gets_failed += 1;
+                // That others reset connections, crash and come back is no reason to give up.
+                if self.hindered_at.is_none() {
+                    self.answer(package, false, || format!("node {node} does not get number {package}: {error}"));
+                }
+            }
+            Some(Op::Resolve { why: Why::Work, .. }) => self.work.gets_failed += 1,
+            Some(Op::Search { why: Why::Work, .. }) => self.work.searches_failed += 1,
             Some(Op::Message(message)) => self.messages.unsent(message),
-            Some(op @ (Op::Resolve { .. } | Op::Fetch { .. } | Op::Search { .. })) => {
-                self.found.judge(false, || format!("node {node}: {op:?} ends in {error}"));
+            Some(op @ (Op::Resolve { package, .. } | Op::Fetch { package, .. } | Op::Search { package, .. })) => {
+                self.answer(package, false, || format!("node {node}: {op:?} ends in {error}"));
             }
             Some(Op::Lookup { truth, .. }) => self.lookups.failed(&self.world, &truth),
             None => {}
+        }
+    }
+
+    /// A final question has found an answer, or not though there was one.
+    fn answer(&mut self, package: u32, found: bool, describe: impl FnOnce() -> String) {
+        if found || is_recoverable(&self.world, &self.packages[&package]) {
+            self.found.judge(found, describe);
+        } else {
+            self.unanswerable += 1;
         }
     }
 

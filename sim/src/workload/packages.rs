@@ -13,22 +13,22 @@ use crate::mix::stream;
 
 /// One package version of the workload.
 #[derive(Debug)]
-pub(super) struct Package {
+pub(crate) struct Package {
     /// The node that publishes it.
-    pub(super) by: NodeIx,
-    pub(super) publisher: PublisherId,
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) root: BlockId,
+    pub(crate) by: NodeIx,
+    pub(crate) publisher: PublisherId,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) root: BlockId,
     size: u64,
     blocks: Vec<Block>,
-    pub(super) acknowledged: bool,
-    pub(super) statement: Option<Digest>,
+    pub(crate) acknowledged: bool,
+    pub(crate) statement: Option<Digest>,
 }
 
 impl Package {
     /// Number `number` of a run: every fourth is a further version of the package before it.
-    pub(super) fn new(seed: u64, number: u32, by: NodeIx, world: &World) -> Self {
+    pub(crate) fn new(seed: u64, number: u32, by: NodeIx, world: &World) -> Self {
         let series = series(number);
         let publisher = world.host(by).local().publisher.as_ref().expect("it was chosen to publish").id;
         let (tree, blocks) = content(seed, number);
@@ -46,17 +46,17 @@ impl Package {
     }
 
     /// A word that no other package has.
-    pub(super) fn keyword(&self) -> String {
+    pub(crate) fn keyword(&self) -> String {
         keyword(&self.name)
     }
 
-    pub(super) fn release(&self) -> NewRelease {
+    pub(crate) fn release(&self) -> NewRelease {
         let content = Content::Root { root: self.root, size: self.size };
         describe(&self.name, &self.version, &self.name, self.keyword(), content)
     }
 
     /// Exactly this version.
-    pub(super) fn spec(&self) -> PackageSpec {
+    pub(crate) fn spec(&self) -> PackageSpec {
         PackageSpec {
             publisher: Some(self.publisher),
             name: Name::new(&self.name).expect("letters, digits and a hyphen"),
@@ -65,19 +65,19 @@ impl Package {
     }
 
     /// A search that this package answers.
-    pub(super) fn query(&self) -> Query {
+    pub(crate) fn query(&self) -> Query {
         Query { text: self.keyword(), limit: 10, ..Query::default() }
     }
 
     /// Puts its blocks on the publisher's disk.
-    pub(super) fn store(&self, world: &mut World) {
+    pub(crate) fn store(&self, world: &mut World) {
         for Block { id, data } in &self.blocks {
             world.put_block(self.by, id.digest, data.clone());
         }
     }
 
     /// Are all its bytes on a node's disk, unaltered?
-    pub(super) fn is_held_by(&self, world: &World, node: NodeIx) -> bool {
+    pub(crate) fn is_held_by(&self, world: &World, node: NodeIx) -> bool {
         let disk = world.host(node).disk();
         self.blocks.iter().all(|Block { id, data }| disk.block(&id.digest) == Some(data))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use registry_core::action::{Action, StoreRequest, Table};
 use registry_core::catalog::{Name, ReleaseInfo};
-use registry_core::event::{DhtResult, Event};
+use registry_core::event::{DhtResult, Event, OpError};
 use registry_core::peers::Offence;
 use registry_core::{Config, Digest, Protocol};
 use sim::engine::{NodeIx, Planted};
@@ -46,7 +46,7 @@ fn astray(change: impl FnOnce(&mut Config)) -> Planted {
 fn assert_fires(report: &Report, id: &str) {
     let check = report.checks.iter().find(|check| check.id == id).expect("the check exists");
     assert!(check.violations > 0, "{id} does not fire: {report}");
-    assert_eq!(report.verdict, Verdict::Violation);
+    assert!(matches!(report.verdict, Verdict::Violation | Verdict::Liveness), "{report}");
 }
 
 #[test]
@@ -282,4 +282,20 @@ fn altering(change: impl Fn(&mut ReleaseInfo) + 'static) -> Planted {
         }
         vec![action]
     })
+}
+
+#[test]
+fn a_core_that_does_not_find_what_it_holds_is_told_from_one_that_has_lost_it() {
+    let mut scenario = quiet();
+    scenario.judge.core = 0.5;
+    let mute = tamper(|_, action| match action {
+        Action::Emit(Event::Fetched { op, .. }) => vec![Action::Emit(Event::Failed { op, error: OpError::Cancelled })],
+        action => vec![action],
+    });
+    let stuck = run(&scenario, mute);
+    assert_eq!(stuck.verdict, Verdict::Liveness, "{stuck}");
+    scenario.judge.core = 0.1;
+    scenario.work.gets = 0;
+    let lost = run(&scenario, Planted::default());
+    assert_eq!(lost.verdict, Verdict::Unrecoverable, "{lost}");
 }

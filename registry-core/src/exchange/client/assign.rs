@@ -226,7 +226,9 @@ impl Client {
     pub(super) fn drop_link(&mut self, cx: &Cx<'_>, peer: PeerIx) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         for id in link.take_down() {
-            self.release(peer, id);
+            if !planted!(cx.config, ExchangeForgetsWants) {
+                self.release(peer, id);
+            }
         }
         if self.links.get(&peer).is_some_and(|link| link.judging == 0) {
             self.links.remove(&peer);

@@ -91,6 +91,11 @@ impl Conditions {
         self.imposed.is_empty()
     }
 
+    /// No fault is in force but at nodes that do not run.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.imposed.iter().all(|imposed| imposed.fault.takes_down())
+    }
+
     pub(super) fn begin(&mut self, imposed: Imposed, nodes: NodeIx) {
         self.imposed.push(imposed);
         self.refresh_paces(nodes);
