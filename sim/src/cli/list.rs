@@ -9,7 +9,7 @@ use super::Done;
 
 pub(super) fn run() -> Done {
     for (name, text) in LIBRARY {
-        println!("{name:<16}{}", Scenario::parse(text)?.about);
+        println!("{name:<20}{}", Scenario::parse(text)?.about);
     }
     Ok(ExitCode::SUCCESS)
 }
