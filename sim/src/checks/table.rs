@@ -96,6 +96,10 @@ impl Tables {
                 format!("node {node} takes node {} into its table, which is not connected to it", entry.peer)
             });
             let same = |other: &&Entry| other.bucket == entry.bucket && !other.failing;
+            // Who falls out of a bucket with room has failed, however quickly.
+            if before.iter().filter(|other| other.bucket == entry.bucket).count() < self.k {
+                continue;
+            }
             for gone in before.iter().filter(same).filter(|gone| missing_in(now, gone.peer)) {
                 let host = world.host(gone.peer);
                 let alive = host.is_server() && table.is_connected(&host.peer_id());
