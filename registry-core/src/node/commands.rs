@@ -27,7 +27,7 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 const MAX_QUERY_TEXT: usize = 1024;
 
 /// Most results of one search: each is read, taken apart and explained, in some 40 microseconds.
-const MAX_RESULTS: usize = 200;
+const MAX_RESULTS: usize = 100;
 
 /// Providers one DHT command may wait for.
 const MAX_FOUND: usize = 100;
