@@ -15,6 +15,7 @@ pub mod engine;
 pub mod fault;
 pub mod flood;
 pub mod fork;
+pub mod fuzzing;
 mod judge;
 pub mod light;
 pub mod mix;

@@ -33,7 +33,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("light", light::light),
     ("peers", peers::peers),
     ("query", search::query),
-    //TMP    ("search", search::search),
+    ("search", search::search),
     ("sync", sync::sync),
     ("unixfs", unixfs::unixfs),
     ("wire_bitswap", wire::wire_bitswap),

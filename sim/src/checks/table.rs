@@ -95,6 +95,10 @@ impl Tables {
             self.admission.judge(met, || {
                 format!("node {node} takes node {} into its table, which is not connected to it", entry.peer)
             });
+            // Where there is room somebody who goes makes place for nobody.
+            if now.iter().filter(|other| other.bucket == entry.bucket).count() < self.k {
+                continue;
+            }
             let same = |other: &&Entry| other.bucket == entry.bucket && !other.failing;
             // Who falls out of a bucket with room has failed, however quickly.
             if before.iter().filter(|other| other.bucket == entry.bucket).count() < self.k {

@@ -68,7 +68,8 @@ impl Bug {
         std::fs::write(path, self.text()).map_err(|error| format!("{}: {error}", path.display()))
     }
 
-    fn text(&self) -> String {
+    /// As a file holds it.
+    pub fn text(&self) -> String {
         let Self { seed, commit, violates, scenario, entries } = self;
         let mut text = format!("seed = {seed}\ncommit = {commit:?}\nviolates = {violates:?}\n\n");
         let scenario = toml::Table::from_iter([("scenario".into(), value_of(scenario))]);

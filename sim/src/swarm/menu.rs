@@ -14,11 +14,11 @@ const ODD_ONE_IN: u64 = 12;
 const LEFT_OUT: u64 = 50;
 
 /// Draws how bad a fault is.
-type Draw = fn(&mut Rng) -> Fault;
+pub(crate) type Draw = fn(&mut Rng) -> Fault;
 
 /// What a kind of fault strikes, each time.
 #[derive(Clone, Copy)]
-enum Reach {
+pub(crate) enum Reach {
     /// One to three nodes.
     Few,
     /// Up to half of the nodes.
@@ -28,7 +28,7 @@ enum Reach {
 }
 
 /// Each kind of fault.
-const MENU: &[(Reach, Draw)] = &[
+pub(crate) const MENU: &[(Reach, Draw)] = &[
     (Reach::Many, |rng| Fault::Loss {
         good_ppm: rng.below(1_000),
         bad_ppm: 50_000 + rng.below(250_000),

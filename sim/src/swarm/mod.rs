@@ -19,6 +19,7 @@ use crate::scenario::{SECOND, Scenario};
 use crate::schedule::{Bug, plan};
 use crate::workload::Simulation;
 
+pub(crate) use menu::MENU;
 pub use menu::vary;
 
 /// Of so many seeds one is run twice, the second time carried out in another way: nothing may differ.

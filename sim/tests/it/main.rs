@@ -7,6 +7,7 @@ mod determinism;
 mod faults;
 mod flood;
 mod fork;
+mod fuzzing;
 mod golden;
 mod light;
 mod planted;
