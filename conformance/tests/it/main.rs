@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use foreign::{interop, js};
 use net::{frames, hostile, liar};
-use scenarios::{idle, shell};
+use scenarios::{flattery, idle, shell};
 use table::Suite;
 use world::{Real, Simulated};
 
@@ -69,6 +69,7 @@ fn main() -> ExitCode {
         a_node_stops_in_the_middle_of_much_work,
     );
     real!(suite, liar: attack_28_a_provider_of_wrong_blocks_is_banned_and_the_transfer_completes);
+    either!(suite, flattery: the_simulator_does_not_flatter);
     either!(suite, shell: an_address_in_use_is_refused_by_name);
     either!(suite, idle: many_starts_and_stops_leave_nothing_behind, idle_nodes_use_next_to_nothing);
     either!(

@@ -83,6 +83,8 @@ pub(crate) struct Gossip {
     refused: SeenCache,
     authors: Authors,
     pending: Pending,
+    /// Messages received since the start, further copies included.
+    copies: u64,
     wants: Wants,
     own: OwnMessages,
     outgoing: BTreeMap<PeerIx, Control>,
@@ -126,10 +128,16 @@ impl Gossip {
             refused: SeenCache::new(secret, cx.now, config.seen_ttl, MAX_REFUSED),
             authors: Authors::default(),
             pending: Pending::default(),
+            copies: 0,
             wants: Wants::default(),
             own: OwnMessages::default(),
             outgoing: BTreeMap::new(),
         }
+    }
+
+    /// Messages received since the start, further copies included.
+    pub(crate) fn copies_received(&self) -> u64 {
+        self.copies
     }
 
     /// A row of `Table::Meta`: the reserved sequence number.

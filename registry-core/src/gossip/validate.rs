@@ -174,6 +174,7 @@ impl Gossip {
         if !self.has_joined(&msg.topic) {
             return;
         }
+        self.copies += 1;
         let Some((author, seqno)) = author_of(msg) else {
             cx.charge(peer, Offence::Protocol(Protocol::Gossip));
             return;

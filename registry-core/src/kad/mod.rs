@@ -342,6 +342,11 @@ impl Kad {
         self.queries.await_answer_of(peer)
     }
 
+    /// Requests sent since the start.
+    pub(crate) fn requests_sent(&self) -> u64 {
+        self.queries.sent
+    }
+
     /// For checkers.
     pub(crate) fn table(&self) -> &Table {
         &self.table

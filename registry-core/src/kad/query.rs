@@ -40,6 +40,8 @@ pub(super) struct Queries {
     waiting: VecDeque<Waiting>,
     background: VecDeque<Waiting>,
     requests: BTreeMap<RequestId, Sent>,
+    /// Requests sent since the start.
+    pub(super) sent: u64,
     /// Of peers that were connected when asked.
     pace: Pace,
     /// Of peers that had to be dialled.
@@ -302,6 +304,7 @@ impl Kad {
         let request = cx.request(Owner::Kad, peer, msg);
         let sent = Sent { peer, kind, purpose, at: cx.now, dialled, slow: false };
         self.queries.requests.insert(request, sent);
+        self.queries.sent += 1;
         let pace = if dialled { self.queries.dial_pace } else { self.queries.pace };
         let patience = pace.patience(cx.config.kad.request_timeout / SLOW_DIVISOR);
         self.timers.set(Timer::Request(request), cx.now + patience.max(Duration::from_millis(1)));

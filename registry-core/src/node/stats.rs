@@ -23,6 +23,10 @@ pub struct Stats {
     pub sync_sent: u64,
     /// Bytes of reconciliation received since the start.
     pub sync_received: u64,
+    /// Requests of the DHT sent since the start.
+    pub dht_requests: u64,
+    /// Pubsub messages received whole since the start, further copies included.
+    pub pubsub_copies: u64,
     /// Bytes of head records and statements in the catalogue.
     pub catalogue_bytes: u64,
     /// Publishers whose statements are kept whatever the budget says, besides the own one.
@@ -80,6 +84,8 @@ impl Node {
             forked: self.catalog.proven() as u64,
             sync_sent: self.sync.traffic().sent,
             sync_received: self.sync.traffic().received,
+            dht_requests: self.kad.requests_sent(),
+            pubsub_copies: self.gossip.copies_received(),
             contents: self.exchange.contents().count() as u64,
             operations: self.operations.len() as u64,
             announcements: self.announcer.backlog() as u64,

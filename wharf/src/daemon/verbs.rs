@@ -172,6 +172,8 @@ async fn status(registry: &Registry, out: &mut Lines<'_>) -> Result<(), CliError
         "forked_publishers": stats.forked,
         "sync_sent": stats.sync_sent,
         "sync_received": stats.sync_received,
+        "dht_requests": stats.dht_requests,
+        "pubsub_copies": stats.pubsub_copies,
         "contents": stats.contents,
         "operations": stats.operations,
         "announcements": stats.announcements,

@@ -1,5 +1,6 @@
 //! Whole nodes, on any network.
 
+pub(crate) mod flattery;
 pub(crate) mod idle;
 mod load;
 mod packages;

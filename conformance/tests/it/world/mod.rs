@@ -12,7 +12,7 @@ use registry_core::catalog::{Content, Name, NewRelease, PackageSpec, ReleaseInfo
 use registry_core::command::DhtCommand;
 use registry_core::event::{DhtResult, Stage};
 use registry_core::search::SearchPage;
-use registry_core::{BlockId, Config, Event, PeerId, PublisherId, Stats};
+use registry_core::{BlockId, Config, Event, PeerId, PublisherId, Stats, TopicView};
 use registry_node::Error;
 
 pub(crate) use real::{Real, entrance};
@@ -52,6 +52,7 @@ pub(crate) trait Peer: Clone {
     async fn info(&self, spec: PackageSpec) -> Vec<Arc<ReleaseInfo>>;
     async fn peers(&self) -> Vec<PeerId>;
     async fn stats(&self) -> Stats;
+    async fn topics(&self) -> Vec<TopicView>;
     /// What belongs to no operation, from now on. A reader that is too slow is a failure.
     async fn events(&self) -> impl Stream<Item = Event> + Unpin;
     async fn stop(&self);

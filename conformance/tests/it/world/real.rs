@@ -10,7 +10,7 @@ use registry_core::catalog::{Content, PackageSpec, ReleaseInfo};
 use registry_core::command::DhtCommand;
 use registry_core::event::{DhtResult, Stage};
 use registry_core::search::{Query, SearchPage};
-use registry_core::{BlockId, Event, PeerId, PublisherId, Stats};
+use registry_core::{BlockId, Event, PeerId, PublisherId, Stats, TopicView};
 use registry_node::{Error, Existing, Keys, Notice, Registry};
 use tempfile::TempDir;
 
@@ -136,6 +136,10 @@ impl Peer for Node {
 
     async fn stats(&self) -> Stats {
         self.registry.stats().await.unwrap()
+    }
+
+    async fn topics(&self) -> Vec<TopicView> {
+        self.registry.topics().await.unwrap()
     }
 
     async fn events(&self) -> impl Stream<Item = Event> + Unpin {

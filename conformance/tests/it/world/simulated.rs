@@ -16,7 +16,7 @@ use registry_core::event::{DhtResult, Stage};
 use registry_core::exchange::unixfs::{Block, DirectoryBuilder, FileBuilder};
 use registry_core::id::OpId;
 use registry_core::search::{Query, SearchPage};
-use registry_core::{BlockId, Event, PeerId, PublisherId, Stats};
+use registry_core::{BlockId, Event, PeerId, PublisherId, Stats, TopicView};
 use registry_node::Error;
 use sim::engine::Down;
 use sim::net::listen_addr;
@@ -25,7 +25,7 @@ use sim::{NodeIx, Options, Scenario};
 use super::{Peer, World, config, release};
 
 /// Nodes there may be.
-const NODES: u32 = 8;
+const NODES: u32 = 20;
 /// A scenario that takes longer does not end. In microseconds.
 const LIMIT: u64 = 3_600_000_000;
 
@@ -278,6 +278,10 @@ impl Peer for Node {
 
     async fn stats(&self) -> Stats {
         self.look(|node| node.stats())
+    }
+
+    async fn topics(&self) -> Vec<TopicView> {
+        self.look(|node| node.topics())
     }
 
     async fn events(&self) -> impl Stream<Item = Event> + Unpin {
