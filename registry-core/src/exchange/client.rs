@@ -131,7 +131,7 @@ impl Client {
 
     pub(super) fn add_local(&mut self, cx: &mut Cx<'_>, root: BlockId) {
         if self.contents.contains(&root) {
-            return self.events.push_back(ExchangeEvent::Complete { root });
+            return self.events.push_back(ExchangeEvent::Complete { root, own: true });
         }
         let request = StoreRequest::Commit(row::complete(root).into());
         let op = cx.store(Owner::Exchange, request.clone());
@@ -192,7 +192,7 @@ impl Client {
                 }
             }
             (Pending::Complete { run }, StoreResult::Done) => self.finished(cx, run),
-            (Pending::Local { root, .. }, StoreResult::Done) => self.completed(root),
+            (Pending::Local { root, .. }, StoreResult::Done) => self.completed(root, true),
             (Pending::Local { request, .. }, _) => cx.emit(Event::StoreFailed(request)),
             (Pending::Check { run, .. } | Pending::Read { run, .. } | Pending::Complete { run }, _) => {
                 if self.current(run).is_some() {
@@ -413,7 +413,7 @@ impl Client {
 
     fn finished(&mut self, cx: &mut Cx<'_>, run: Run) {
         let root = run.root;
-        self.completed(root);
+        self.completed(root, false);
         if self.current(run).is_none() {
             return;
         }
@@ -423,10 +423,10 @@ impl Client {
         self.events.extend(fetch.ops.into_iter().map(fetched));
     }
 
-    fn completed(&mut self, root: BlockId) {
+    fn completed(&mut self, root: BlockId, own: bool) {
         self.unfinished.remove(&root);
-        if self.contents.insert(root) {
-            self.events.push_back(ExchangeEvent::Complete { root });
+        if self.contents.insert(root) || own {
+            self.events.push_back(ExchangeEvent::Complete { root, own });
         }
     }
 

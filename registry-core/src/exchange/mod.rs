@@ -37,8 +37,8 @@ pub(crate) enum ExchangeEvent {
     Progress { op: OpId, bytes: u64, total: u64, providers: u32 },
     /// Everything under the root is durable, and so is the row that says so.
     Fetched { op: OpId, root: BlockId, sources: Vec<(PeerId, u64)> },
-    /// A content is complete in the store: provide it.
-    Complete { root: BlockId },
+    /// A content is complete in the store; `own` when it is about to be published here.
+    Complete { root: BlockId, own: bool },
     /// Given up.
     Failed { op: OpId, error: OpError },
 }

@@ -1,4 +1,7 @@
 //! What this node announces again and again: its own values, and itself as provider (K25).
+//!
+//! An announcement that found fewer than k servers may have been made in a part of a divided network: those who look
+//! for it afterwards may ask others. It is repeated after a minute, then after two, four and so on up to the usual interval.
 
 use alloc::collections::BTreeMap;
 
@@ -15,7 +18,7 @@ use crate::time::Duration;
 use crate::wire::Message;
 use crate::wire::kad::{KadKind, KadMessage};
 
-/// An announcement that reached nobody is tried again after this.
+/// An announcement that reached nobody is tried again after this; one that found few servers, at first.
 const RETRY: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,8 +31,16 @@ pub(super) enum Kind {
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
     numbers: BTreeMap<(Kind, Bytes), u64>,
-    keys: BTreeMap<u64, (Kind, Bytes)>,
+    keys: BTreeMap<u64, Own>,
     next: u64,
+}
+
+#[derive(Debug)]
+struct Own {
+    kind: Kind,
+    key: Bytes,
+    /// The next wait after an announcement that found few servers.
+    pause: Duration,
 }
 
 impl Announcements {
@@ -39,7 +50,7 @@ impl Announcements {
             *next += 1;
             *next
         });
-        self.keys.insert(number, (kind, key));
+        self.keys.insert(number, Own { kind, key, pause: RETRY });
     }
 
     pub(super) fn remove(&mut self, kind: Kind, key: &[u8]) -> Option<u64> {
@@ -58,19 +69,32 @@ impl Announcements {
 }
 
 impl Kad {
-    /// An announcement reached so many servers: when is the next one?
-    pub(super) fn announced(&mut self, cx: &mut Cx<'_>, kind: Kind, key: &Bytes, reached: u32) {
+    /// An announcement was sent to so many servers and reached so many: when is the next one?
+    pub(super) fn announced(&mut self, cx: &mut Cx<'_>, kind: Kind, key: &Bytes, told: usize, reached: u32) {
         let Some(number) = self.announcements.number(kind, key) else { return };
-        let interval = match (reached, kind) {
-            (0, _) => cx.rng.jitter(RETRY),
-            (_, Kind::Value) => around(cx, cx.config.kad.record_republish),
-            (_, Kind::Provider) => around(cx, cx.config.kad.provider_republish),
+        let Some(own) = self.announcements.keys.get_mut(&number) else { return };
+        let usual = match kind {
+            Kind::Value => cx.config.kad.record_republish,
+            Kind::Provider => cx.config.kad.provider_republish,
+        };
+        let interval = match reached {
+            0 => cx.rng.jitter(RETRY),
+            _ if told < cx.config.kad.k => {
+                let pause = own.pause.min(usual);
+                own.pause = pause * 2;
+                around(cx, pause)
+            }
+            _ => {
+                own.pause = RETRY;
+                around(cx, usual)
+            }
         };
         self.timers.set(Timer::Announce(number), cx.now + interval);
     }
 
     pub(super) fn announce_again(&mut self, cx: &mut Cx<'_>, number: u64) {
-        let Some((kind, key)) = self.announcements.keys.get(&number).cloned() else { return };
+        let Some(own) = self.announcements.keys.get(&number) else { return };
+        let (kind, key) = (own.kind, own.key.clone());
         let work = match kind {
             Kind::Provider => Work::Provide { tell: false },
             Kind::Value => match self.renew_own(cx, &key) {
@@ -105,7 +129,7 @@ impl Kad {
             cx.notify(peer, msg.clone());
             sent += 1;
         }
-        self.announced(cx, Kind::Provider, key, sent);
+        self.announced(cx, Kind::Provider, key, sent as usize, sent);
         sent
     }
 }

@@ -448,7 +448,7 @@ impl Kad {
                 self.raise(KadEvent::Value { query: id, value, asked, answered });
             }
             Work::Put(store) => {
-                self.announced(cx, Kind::Value, &key, store.acks);
+                self.announced(cx, Kind::Value, &key, lookup.closest().count(), store.acks);
                 if store.tell {
                     self.raise(KadEvent::Put { query: id, acks: store.acks });
                 }

@@ -345,8 +345,8 @@ impl Node {
                 self.operations.remove(op);
                 self.out.push(Action::Emit(Event::Fetched { op, root, sources }));
             }
-            ExchangeEvent::Complete { root } => {
-                if self.config.role.duties().provides {
+            ExchangeEvent::Complete { root, own } => {
+                if own || self.config.role.duties().provides {
                     self.announce(Announcement::Provider(root.digest.to_multihash()), None);
                 }
             }

@@ -1,7 +1,7 @@
 //! Light nodes find what is true, also among liars; and the checks of it fire.
 
-use sim::Verdict;
 use sim::light::{LightReport, LightScenario, run};
+use sim::{Scenario, Verdict};
 
 fn scenario(liars_percent: u32) -> LightScenario {
     LightScenario { nodes: 30, light_percent: 20, liars_percent, packages: 100, file: None, searches: 8, seed: 3 }
@@ -33,4 +33,13 @@ fn nothing_but_liars_is_found_out() {
     let lost = report(&scenario(100));
     let fires = |name| lost.checks.iter().any(|check| check.id == name && check.violations > 0);
     assert!(fires("light-recall") && fires("no-lie-shown"), "{lost}");
+}
+
+#[test]
+fn what_light_nodes_publish_is_fetched_by_others() {
+    let mut scenario = Scenario::small(8).quiet();
+    scenario.net.light = 6;
+    let report = sim::run(&scenario, 1);
+    assert_eq!(report.verdict, Verdict::Pass, "{report}");
+    assert!(report.work.gets > 0 && report.work.gets_failed == 0, "{report}");
 }

@@ -293,7 +293,7 @@ fn local_content_is_complete_once_its_row_is_durable() {
     assert_eq!(script.exchange.contents().count(), 0);
     script.store(StoreResult::Done);
     assert!(script.exchange.contents().eq([root]));
-    assert_eq!(script.events, [ExchangeEvent::Complete { root }]);
+    assert_eq!(script.events, [ExchangeEvent::Complete { root, own: true }]);
 
     let mut again = Script::new(0);
     for write in writes.into_iter().filter(|write| write.table == Table::Content) {

@@ -6,7 +6,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn provider_records_are_announced_again_until_stopped() {
-    let mut script = Script::new(|_| {});
+    let mut script = Script::new(|config| config.k = 1);
     let peer = script.join(1);
     script.world.peers.handle_local_addr(TestWorld::addr(99), true);
     script.play(HOUR);
@@ -52,6 +52,31 @@ fn an_announcement_nobody_heard_is_tried_again_soon() {
 }
 
 #[test]
+fn an_announcement_that_found_few_servers_is_repeated_ever_more_rarely() {
+    let mut script = Script::new(|config| config.k = 2);
+    script.join(1);
+    script.kad.provide(&mut script.world.cx(), multihash(0));
+    let times: usize = script.play(HOUR).0.len();
+    assert!((6..=7).contains(&times), "at once, and after 1, 3, 7, 15, 31 minutes or so: {times}");
+    assert_eq!(script.play(HOUR * 24 * 10).0.len() / 11, 1, "then each 22 hours or so");
+}
+
+#[test]
+fn what_was_announced_in_a_part_of_the_network_reaches_the_rest_soon() {
+    let mut script = Script::new(|config| config.k = 2);
+    script.join(1);
+    script.kad.provide(&mut script.world.cx(), multihash(0));
+    script.kad.put_value(&mut script.world.cx(), Bytes::from_static(b"/test/a"), Bytes::from_static(b"a"));
+    let (told, puts) = script.play(Duration::from_secs(30));
+    assert_eq!((told.len(), puts), (1, 1));
+    script.join(2);
+    let (told, puts) = script.play(Duration::from_secs(60));
+    assert_eq!((told.len(), puts), (2, 2), "both servers hear of both");
+    let (told, puts) = script.play(HOUR);
+    assert_eq!((told.len(), puts), (0, 0), "as many as should know it do");
+}
+
+#[test]
 fn a_key_that_is_no_multihash_is_not_announced() {
     let mut script = Script::new(|_| {});
     script.join(1);
@@ -63,7 +88,7 @@ fn a_key_that_is_no_multihash_is_not_announced() {
 
 #[test]
 fn own_values_are_stored_again_and_the_latest_one_counts() {
-    let mut script = Script::new(|_| {});
+    let mut script = Script::new(|config| config.k = 1);
     let peer = script.join(1);
     let key = Bytes::from_static(b"/test/a");
     for value in [&b"a"[..], b"b"] {
