@@ -54,7 +54,12 @@ impl Role {
 impl Config {
     /// The default configuration with a role's limits.
     pub fn of(role: Role) -> Self {
-        let mut config = Self { role, ..Self::default() };
+        Self::default().in_role(role)
+    }
+
+    /// This configuration with a role's limits.
+    pub fn in_role(self, role: Role) -> Self {
+        let mut config = Self { role, ..self };
         let duties = role.duties();
         config.kad.server = duties.dht;
         config.peers.min_connections = duties.min_connections;

@@ -51,7 +51,7 @@ fn forged() -> Scenario {
     config.peers.ban_time = Duration::from_secs(30);
     let mut scenario = Scenario { config: Arc::new(config), ..small(14) };
     scenario.net.light = 7;
-    (scenario.work.searches, scenario.work.gets, scenario.judge.probes) = (300, 0, 0);
+    scenario.work.searches = 300;
     scenario.random = vec![
         random(1, Fault::Hostile(Hostile::ForgedStatements), Who::Nodes(vec![1, 3, 4]), between(200, 240)),
         random(1, Fault::Hostile(Hostile::StaleAnswers), Who::Nodes(vec![2]), between(200, 240)),

@@ -295,7 +295,7 @@ impl Scenario {
 
     /// What a light node is configured to.
     pub fn light_configuration(&self) -> Config {
-        let mut config = Config { network: self.config.network.clone(), ..Config::of(Role::Light) };
+        let mut config = Config::clone(&self.config).in_role(Role::Light);
         self.knobs.apply(&mut config);
         config
     }
