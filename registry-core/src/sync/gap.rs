@@ -56,7 +56,7 @@ pub(super) struct Gap {
     sought_holders: bool,
     /// Some of it is durable.
     fruitful: bool,
-    /// The last run came so soon that several may be asked for at once.
+    /// The last run was whole, and came so soon that several may be asked for at once.
     pub(super) quick: bool,
     pub(super) ahead: Ahead,
     state: State,
@@ -336,7 +336,7 @@ impl Sync {
         }
         let want = gap.want;
         let claimed = gap.round == Some(source) && self.rounds.contains_key(&source);
-        self.note_pace(cx, publisher);
+        self.note_pace(cx, publisher, msg);
         self.timers.clear(Timer::Gap(publisher));
         let ticket = self.next_ticket;
         let (bytes, event) = match (missing, msg) {
@@ -359,12 +359,15 @@ impl Sync {
         self.judge(cx, publisher, source, held, bytes, event);
     }
 
-    /// Where one run takes more than a quarter of the time there is, several at once may all come too late.
-    fn note_pace(&mut self, cx: &Cx<'_>, publisher: PublisherId) {
+    /// Where one run takes more than a quarter of the time there is, several at once may all come too late. A run that
+    /// was cut short by its bytes does not tell where the next ones begin: what is asked for ahead would come twice.
+    fn note_pace(&mut self, cx: &Cx<'_>, publisher: PublisherId, answer: &RegistryMessage) {
+        let whole = matches!(answer, RegistryMessage::Log { entries, .. } if entries.len() >= MAX_RUN);
         let left = self.timers.get(Timer::Gap(publisher)).map_or(Duration::ZERO, |at| at.since(cx.now));
         if let Some(gap) = self.gaps.get_mut(&publisher) {
-            gap.quick = left.saturating_mul(1 + MAX_AHEAD as u32)
+            let in_time = left.saturating_mul(1 + MAX_AHEAD as u32)
                 >= cx.config.sync.request_timeout.saturating_mul(MAX_AHEAD as u32);
+            gap.quick = whole && in_time;
         }
     }
 
