@@ -22,6 +22,8 @@ const PEERS: u64 = 4;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Run,
+    /// Cut short by its bytes.
+    Short,
     /// After a third of the time it has.
     Late,
     Nothing,
@@ -97,6 +99,7 @@ fn fetch(author: &Author, behaviour: [Answer; PEERS as usize]) -> Reader {
         let from = if answer == Answer::Elsewhere { from + 1 } else { from };
         match answer {
             Answer::Nothing => entries.clear(),
+            Answer::Short => entries.truncate(RUN / 6),
             Answer::Broken => entries.swap(0, 1),
             Answer::Late => {
                 let third = reader.side.world.config.sync.request_timeout / 3;
@@ -108,7 +111,7 @@ fn fetch(author: &Author, behaviour: [Answer; PEERS as usize]) -> Reader {
         match answer {
             Answer::Silence => {}
             Answer::Failure => sync.handle_request_failed(&mut world.cx(), catalog, id, RequestError::Reset),
-            Answer::Run | Answer::Late | Answer::Nothing | Answer::Elsewhere | Answer::Broken => {
+            Answer::Run | Answer::Short | Answer::Late | Answer::Nothing | Answer::Elsewhere | Answer::Broken => {
                 let msg = RegistryMessage::Log { record: author.record(), from, entries };
                 sync.handle_response(&mut world.cx(), catalog, id, &msg);
             }
@@ -139,6 +142,16 @@ fn over_a_slow_link_one_run_is_asked_for_after_the_other() {
     let reader = fetch(&author, [Answer::Late; 4]);
     assert_eq!((reader.side.catalog.len(), reader.most_open), (LENGTH, 1));
     assert!(reader.charged.is_empty());
+}
+
+#[test]
+fn runs_cut_short_by_their_bytes_come_one_after_the_other_and_once() {
+    let author = author(1, LENGTH);
+    let reader = fetch(&author, [Answer::Short; 4]);
+    assert_eq!((reader.side.catalog.len(), reader.most_open), (LENGTH, 1));
+    let mut places: Vec<_> = reader.asked.into_values().flatten().collect();
+    places.sort_unstable();
+    assert_eq!(places, (0..LENGTH as u64).step_by(RUN / 6).collect::<Vec<_>>());
 }
 
 #[test]
