@@ -34,7 +34,7 @@ const ACTION_QUEUE: usize = 1024;
 pub struct NetConfig {
     /// The DHT's protocol id; `/ipfs/kad/1.0.0` joins an IPFS-style network.
     pub kad_protocol: String,
-    /// Serve the DHT from the start ([`Action::SetServerMode`] changes it).
+    /// Serve the DHT from the start; [`SetServerMode`](registry_core::action::Action::SetServerMode) changes it.
     pub server: bool,
     /// Serve catalogue and searches.
     pub registry: bool,
@@ -62,7 +62,7 @@ impl Default for NetConfig {
 /// The actions that concern the network.
 #[derive(Clone, Debug)]
 pub enum NetAction {
-    /// [`Action::Dial`]
+    /// [`Action::Dial`](registry_core::action::Action::Dial)
     Dial {
         /// Comes back in `DialFailed`.
         dial: DialId,
@@ -71,9 +71,9 @@ pub enum NetAction {
         /// Where to try.
         addrs: Vec<Multiaddr>,
     },
-    /// [`Action::Disconnect`]
+    /// [`Action::Disconnect`](registry_core::action::Action::Disconnect)
     Disconnect(PeerId),
-    /// [`Action::Send`]
+    /// [`Action::Send`](registry_core::action::Action::Send)
     Send {
         /// To whom.
         peer: PeerId,
@@ -82,7 +82,7 @@ pub enum NetAction {
         /// What to drop first.
         class: SendClass,
     },
-    /// [`Action::Request`]
+    /// [`Action::Request`](registry_core::action::Action::Request)
     Request {
         /// Comes back in the answer.
         id: RequestId,
@@ -91,14 +91,14 @@ pub enum NetAction {
         /// What to ask.
         msg: Message,
     },
-    /// [`Action::Respond`]
+    /// [`Action::Respond`](registry_core::action::Action::Respond)
     Respond {
         /// Of the request.
         token: Token,
         /// The answer.
         msg: Option<Message>,
     },
-    /// [`Action::SetServerMode`]
+    /// [`Action::SetServerMode`](registry_core::action::Action::SetServerMode)
     SetServerMode(bool),
 }
 
