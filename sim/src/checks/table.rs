@@ -7,6 +7,7 @@ use registry_core::{Config, PeerId};
 use super::closest::{Oracle, Places, shared_prefix};
 use super::{Check, Checker};
 use crate::engine::{NodeIx, World};
+use crate::queue::Class;
 use crate::scenario::SECOND;
 
 /// After so long without churn, tables are what they were before it (K5), in microseconds.
@@ -95,15 +96,19 @@ impl Tables {
             self.admission.judge(met, || {
                 format!("node {node} takes node {} into its table, which is not connected to it", entry.peer)
             });
-            // Where there is room somebody who goes makes place for nobody.
-            if now.iter().filter(|other| other.bucket == entry.bucket).count() < self.k {
+            // When requests time out, several to one node may do so at once: it leaves, and another comes in its place.
+            if world.last().class == Class::Wake {
                 continue;
             }
-            let same = |other: &&Entry| other.bucket == entry.bucket && !other.failing;
-            // Who falls out of a bucket with room has failed, however quickly.
-            if before.iter().filter(|other| other.bucket == entry.bucket).count() < self.k {
+            // Where there is room, now or before, somebody who goes makes place for nobody: it has failed.
+            let is_full =
+                |entries: &[Entry]| entries.iter().filter(|other| other.bucket == entry.bucket).count() >= self.k;
+            if !is_full(now) || !is_full(before) {
                 continue;
             }
+            // Whoever connects anew has lost its old connection, and all requests with it, in the same event.
+            let came_back = world.last().from;
+            let same = |other: &&Entry| other.bucket == entry.bucket && !other.failing && other.peer != came_back;
             for gone in before.iter().filter(same).filter(|gone| missing_in(now, gone.peer)) {
                 let host = world.host(gone.peer);
                 let alive = host.is_server() && table.is_connected(&host.peer_id());
