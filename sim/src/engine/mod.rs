@@ -5,8 +5,10 @@ mod conditions;
 mod host;
 mod hostile;
 mod impose;
+mod life;
 mod links;
 mod transmit;
+mod wake;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,15 +20,14 @@ use registry_core::event::Event;
 use registry_core::id::{OpId, RequestId, Token};
 use registry_core::input::{Input, RequestError};
 use registry_core::search::Segment;
-use registry_core::{Config, Digest, Instant, Message, Node, PeerId, Protocol, Start, UnixTime, WireError};
+use registry_core::{Config, Digest, Instant, Message, Node, PeerId, Protocol, UnixTime, WireError};
 
 use crate::adversary::Mind;
 use crate::checks::Check;
-use crate::crypto::{KeyPair, Verifier};
-use crate::disk::Disk;
-use crate::fault::{Effect, Fired};
-use crate::mix::{Domain, Keyed, LookupTable, draw, node_seed, scale};
-use crate::net::{Net, listen_addr};
+use crate::crypto::Verifier;
+use crate::fault::Fired;
+use crate::mix::{Keyed, LookupTable};
+use crate::net::Net;
 use crate::queue::{Class, Key, Queue, QueueKind};
 use crate::scenario::Scenario;
 use crate::trace::{Recorded, Trace};
@@ -446,82 +447,6 @@ impl World {
         Step::Node(to)
     }
 
-    /// Starts a node: recovery of its disk, its address, and the bootstrap node to dial.
-    fn boot(&mut self, ix: NodeIx) {
-        let host = &mut self.hosts[ix as usize];
-        if host.node.is_some() {
-            return;
-        }
-        host.clock.tell(0);
-        let start = Start { now: host.clock.instant(self.now), unix: host.clock.unix(self.now) };
-        if host.life > 0 {
-            self.fired.add(Effect::Restart, 1);
-        }
-        let seed = node_seed(self.seed, ix, host.life);
-        let usual = self.planted.config.as_ref().unwrap_or(&self.config);
-        let config = if host.role == self.config.role { usual } else { &self.light_config };
-        host.node = Some(Box::new(Node::new(Arc::clone(config), host.local.clone(), seed, start)));
-        host.server = config.kad.server;
-        let batches = host.disk.recovery();
-        batches.into_iter().for_each(|rows| self.handle(ix, Input::Recovered(rows)));
-        self.handle(ix, Input::RecoveryDone);
-        self.handle(ix, Input::LocalAddr { addr: listen_addr(ix), up: true });
-        if ix != 0 {
-            let accepted = self.ask(ix, Command::Bootstrap(vec![listen_addr(0)]));
-            assert!(accepted.is_ok(), "a ready node takes bootstrap addresses: {accepted:?}");
-        }
-    }
-
-    /// Ends a running node without warning; its disk remains. False when it does not run.
-    pub fn crash(&mut self, ix: NodeIx, down: Down) -> bool {
-        let host = &self.hosts[ix as usize];
-        let unanswered = host.disk.unanswered() as u64;
-        let survivors = scale(draw(self.seed, Domain::Torn, u64::from(ix), u64::from(host.life)), unanswered + 1);
-        let ends = self.end(ix, down, survivors as usize);
-        if ends {
-            self.fired.add(Effect::Crash, 1);
-            self.fired.add(Effect::LostWrite, unanswered - survivors);
-        }
-        ends
-    }
-
-    /// Stops a running node: its connections are closed, and its store does what was asked of it. False when it does not
-    /// run.
-    pub fn stop(&mut self, ix: NodeIx) -> bool {
-        let ends = self.end(ix, Down::Refusing, self.hosts[ix as usize].disk.unanswered());
-        self.fired.add(Effect::Stop, u64::from(ends));
-        ends
-    }
-
-    /// A node's life ends; of the unanswered disk requests so many are done.
-    fn end(&mut self, ix: NodeIx, down: Down, survivors: usize) -> bool {
-        if self.hosts[ix as usize].node.take().is_none() {
-            return false;
-        }
-        self.crashed.push_back(ix);
-        self.conditions.forget(ix);
-        self.cut_off(ix, down);
-        let host = &mut self.hosts[ix as usize];
-        host.life += 1;
-        host.down = down;
-        host.wake_at = None;
-        host.pending.clear();
-        host.tokens.clear();
-        host.disk.crash(survivors);
-        self.settle();
-        true
-    }
-
-    /// The machine of a node that does not run is replaced: an empty disk, another peer id. Publisher keys have a copy
-    /// elsewhere.
-    fn lose_disk(&mut self, ix: NodeIx) {
-        self.fired.add(Effect::LostDisk, 1);
-        let host = &mut self.hosts[ix as usize];
-        host.disk = Disk::default();
-        let pair = KeyPair::derive(self.seed, &format!("node-key-{}", host.life), ix);
-        self.identify_as(ix, pair);
-    }
-
     fn input(&mut self, ix: NodeIx, input: Input) {
         match self.conditions.pace(ix) {
             Pace::Usual => self.handle(ix, input),
@@ -555,79 +480,6 @@ impl World {
             }
         }
         self.rearm(ix);
-    }
-
-    /// One wake per node waits in the queue; it is moved on when the node wants a later one by then.
-    fn rearm(&mut self, ix: NodeIx) {
-        let earliest = self.now + 1;
-        let host = &mut self.hosts[ix as usize];
-        let Some(node) = &host.node else { return };
-        let wake = node.poll_timeout().and_then(|wake| host.clock.when(wake.at.as_micros()));
-        host.wake_at = wake.map(|at| at.max(earliest));
-        if let Some(at) = host.wake_at
-            && host.wake_queued.is_none_or(|queued| at < queued)
-        {
-            host.wake_queued = Some(at);
-            self.queue.push(wake_key(ix, at), Payload::Wake);
-        }
-    }
-
-    fn wake_is_due(&mut self, key: Key) -> bool {
-        let host = &mut self.hosts[key.to as usize];
-        if host.wake_queued != Some(key.at) {
-            return false;
-        }
-        host.wake_queued = None;
-        match host.wake_at {
-            None => false,
-            Some(at) if at > key.at => {
-                host.wake_queued = Some(at);
-                self.queue.push(wake_key(key.to, at), Payload::Wake);
-                false
-            }
-            Some(_) => true,
-        }
-    }
-
-    fn wake(&mut self, ix: NodeIx) {
-        match self.conditions.pace(ix) {
-            Pace::Usual => self.time_out(ix),
-            Pace::Slow(_) | Pace::Paused | Pace::Asleep => self.put_off(ix, Due::Timeout),
-        }
-    }
-
-    fn time_out(&mut self, ix: NodeIx) {
-        let now = self.clock(ix);
-        self.fired.add(Effect::ClockDrift, u64::from(self.hosts[ix as usize].clock.drifts()));
-        let deaf = self.planted.deaf.take_if(|deaf| *deaf == ix).is_some();
-        let Some(node) = &mut self.hosts[ix as usize].node else { return };
-        if !deaf {
-            node.handle_timeout(now);
-        }
-        self.scheme(ix);
-        self.drain(ix);
-        self.check_spin(ix, now);
-    }
-
-    /// After a timeout the next wake is later.
-    fn check_spin(&mut self, ix: NodeIx, now: Instant) {
-        let node = self.hosts[ix as usize].node.as_ref();
-        let again = node.and_then(|node| node.poll_timeout()).filter(|wake| wake.at <= now);
-        self.spin.judge(again.is_none(), || format!("node {ix} at {now:?} wants {again:?}"));
-    }
-
-    fn spurious_timeout(&mut self) {
-        let bits = draw(self.seed, Domain::Spurious, 0, self.events);
-        let ix = scale(bits, self.hosts.len() as u64) as NodeIx;
-        let now = self.clock(ix);
-        let host = &mut self.hosts[ix as usize];
-        let is_due = |node: &Node| node.poll_timeout().is_some_and(|wake| wake.at <= now);
-        let node = host.node.as_mut().filter(|node| !is_due(node) && self.conditions.pace(ix) == Pace::Usual);
-        if let Some(node) = node {
-            node.handle_timeout(now);
-            self.fired.add(Effect::SpuriousTimeout, 1);
-            self.drain(ix);
-        }
     }
 
     fn expire(&mut self, waiting: Waiting) -> Step {
@@ -668,8 +520,4 @@ impl World {
 /// The end of a peer id: part of a random key.
 pub(crate) fn short_id(peer: &PeerId) -> u64 {
     peer.as_bytes().last_chunk().map_or(0, |end| u64::from_le_bytes(*end))
-}
-
-fn wake_key(ix: NodeIx, at: u64) -> Key {
-    Key { at, class: Class::Wake, to: ix, from: ix, seq: 0 }
 }
