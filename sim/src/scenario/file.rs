@@ -21,6 +21,10 @@ library![
     "swarm",
     "churn-30",
     "sudden-loss",
+    "region",
+    "swizzle",
+    "flash-crowd",
+    "flash-join",
     "liars",
     "eclipse-one",
     "eclipse-all",
@@ -133,6 +137,9 @@ mod tests {
             "[[phase]]\nat = \"1s\"\nfault = \"reset\"\nwho = { share = 1.5 }",
             "[[phase]]\nat = \"1s\"\nfault = \"reset\"\nwho = { nodes = [1000] }",
             "[work]\nfor = \"30s\"",
+            "[[phase]]\nat = \"1s\"\nfault = \"reset\"\nwho = { region = -0.1 }",
+            "[[crowd]]\nat = \"1s\"\nshare = 2.0\nwithin = \"1s\"",
+            "[net]\nlate = { share = 1.1, at = \"1s\", within = \"1s\" }",
         ] {
             assert!(Scenario::parse(text).is_err(), "{text}");
         }

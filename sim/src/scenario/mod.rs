@@ -42,6 +42,9 @@ pub struct Scenario {
     /// Nodes that come and go.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub churn: Option<Churn>,
+    /// Many who want the same at once.
+    #[serde(rename = "crowd", skip_serializing_if = "Vec::is_empty")]
+    pub crowds: Vec<Crowd>,
     /// The end.
     pub judge: Judge,
     /// Settings of the core.
@@ -70,6 +73,23 @@ pub struct Network {
     /// Time between the last join and the first work.
     #[serde(with = "human")]
     pub settle: u64,
+    /// Some join only later, all at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late: Option<Late>,
+}
+
+/// See [`Network::late`].
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Late {
+    /// Share of the nodes, from 0 to 1: the last ones.
+    pub share: f64,
+    /// When the first of them joins, after the work's beginning.
+    #[serde(with = "human")]
+    pub at: u64,
+    /// Time over which they join.
+    #[serde(with = "human")]
+    pub within: u64,
 }
 
 /// See [`Scenario::work`].
@@ -122,6 +142,20 @@ pub struct Random {
     pub lasts: Option<Between>,
 }
 
+/// Many nodes fetch the package that was published last.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Crowd {
+    /// When the first does, after the work's beginning.
+    #[serde(with = "human")]
+    pub at: u64,
+    /// Share of the nodes, from 0 to 1, drawn.
+    pub share: f64,
+    /// Time over which they do.
+    #[serde(with = "human")]
+    pub within: u64,
+}
+
 /// How often a fault strikes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -155,6 +189,11 @@ pub enum Who {
     Share(f64),
     /// So many nodes, drawn.
     Count(u32),
+    /// A share of the nodes, from 0 to 1: those nearest to one of them, drawn.
+    Region(f64),
+    /// A share of the nodes, from 0 to 1, drawn, in turn: in the first half of the time one after the other is struck, in
+    /// the second half one after the other is let go, in another order.
+    InTurn(f64),
     /// These.
     Nodes(Vec<NodeIx>),
     /// Those from the first to before the second of these, of which an attacker has no publisher.
@@ -208,6 +247,7 @@ impl Default for Network {
             transport: Transport::default(),
             join: 60 * SECOND,
             settle: 30 * SECOND,
+            late: None,
         }
     }
 }
@@ -315,7 +355,9 @@ impl Scenario {
         let groups = self.phases.iter().map(|phase| &phase.who).chain(self.random.iter().map(|random| &random.who));
         for who in groups {
             match who {
-                Who::Share(share) if !(0.0..=1.0).contains(share) => return Err("a share is from 0 to 1".into()),
+                Who::Share(share) | Who::Region(share) | Who::InTurn(share) if !is_share(*share) => {
+                    return Err("a share is from 0 to 1".into());
+                }
                 Who::Range(from, to) if from >= to || *to > nodes => {
                     return Err("a range of nodes is empty, or there are not so many".into());
                 }
@@ -329,9 +371,12 @@ impl Scenario {
             return Err("the least duration is not more than the most".into());
         }
         if let Some(Churn { share, session, away }) = self.churn
-            && !((0.0..=1.0).contains(&share) && session.k > 0.0 && away.k > 0.0 && session.scale > 0)
+            && !(is_share(share) && session.k > 0.0 && away.k > 0.0 && session.scale > 0)
         {
             return Err("churn has a share from 0 to 1, shapes above 0 and a session above 0".into());
+        }
+        if !self.crowds.iter().map(|crowd| crowd.share).chain(self.net.late.map(|late| late.share)).all(is_share) {
+            return Err("a crowd, and who joins late, is a share of the nodes from 0 to 1".into());
         }
         Ok(())
     }
@@ -356,4 +401,8 @@ impl Scenario {
         let from = self.work_at() + self.work.lasts / 10;
         (from, self.judge_at().saturating_sub(self.judge.calm).max(from))
     }
+}
+
+fn is_share(share: f64) -> bool {
+    (0.0..=1.0).contains(&share)
 }

@@ -7,7 +7,8 @@ use super::{Entry, Operation, Schedule, What};
 use crate::engine::{Down, NodeIx};
 use crate::fault::Fault;
 use crate::mix::stream;
-use crate::scenario::{Often, SECOND, Scenario, Who};
+use crate::net::Net;
+use crate::scenario::{Late, Often, SECOND, Scenario, Who};
 
 /// The final questions are asked over so many microseconds.
 pub const JUDGE_TIME: u64 = 60 * SECOND;
@@ -62,9 +63,15 @@ impl Planner<'_> {
     }
 
     fn joins(&mut self) {
-        let nodes = self.scenario.net.nodes;
+        let (nodes, early) = (self.scenario.net.nodes, self.early());
+        let among = |place: u32, all: u32, time: u64| u64::from(place) * time / u64::from(all);
         for node in 0..nodes {
-            let at = u64::from(node) * self.scenario.net.join / u64::from(nodes);
+            let at = match self.scenario.net.late {
+                Some(Late { at, within, .. }) if node >= early => {
+                    self.scenario.work_at() + at + among(node - early, nodes - early, within)
+                }
+                _ => among(node, early, self.scenario.net.join),
+            };
             self.away[node as usize].push((0, at + FRESH));
             self.operation(at, Operation::Join { node });
         }
@@ -74,7 +81,7 @@ impl Planner<'_> {
     fn churn(&mut self) {
         let Some(churn) = self.scenario.churn else { return };
         let nodes = self.scenario.net.nodes;
-        let count = (f64::from(nodes) * churn.share).ceil() as usize;
+        let count = self.share(churn.share) as usize;
         let (_, calm) = self.scenario.faults_at();
         for node in self.stream("churn").sample((0..nodes).collect(), count) {
             let mut rng = stream(self.seed, "plan/sessions", node, 0);
@@ -145,21 +152,33 @@ impl Planner<'_> {
             () => true,
         };
         let able: Vec<NodeIx> = (0..self.scenario.net.nodes).filter(is_able).collect();
-        let mut nodes = match who {
+        let nodes = match who {
             Who::All => Vec::new(),
-            Who::Share(share) => {
-                let count = (f64::from(self.scenario.net.nodes) * share).ceil() as usize;
-                rng.sample(able, count)
-            }
+            Who::Share(share) | Who::InTurn(share) => rng.sample(able, self.share(*share) as usize),
+            Who::Region(share) => self.nearest(rng, able, self.share(*share) as usize),
             Who::Count(count) => rng.sample(able, *count as usize),
             Who::Nodes(nodes) => nodes.clone(),
             Who::Range(from, to) => able.into_iter().filter(|node| (*from..*to).contains(node)).collect(),
         };
-        if nodes.is_empty() && *who != Who::All {
-            return;
+        match who {
+            Who::InTurn(_) if until < u64::MAX => self.strike_in_turn(rng, (at, until), fault, &nodes),
+            _ if nodes.is_empty() && *who != Who::All => {}
+            _ => self.strike_all((at, until), fault, nodes),
         }
+    }
+
+    fn strike_in_turn(&mut self, rng: &mut Rng, (at, until): (u64, u64), fault: &Fault, nodes: &[NodeIx]) {
+        let half = (until - at) / 2;
+        let turn = |place: usize| place as u64 * half / nodes.len() as u64;
+        let released = rng.sample((0..nodes.len()).collect(), nodes.len());
+        for (place, (node, last)) in nodes.iter().zip(released).enumerate() {
+            self.strike_all((at + turn(place), at + half + turn(last)), fault, vec![*node]);
+        }
+    }
+
+    fn strike_all(&mut self, (at, until): (u64, u64), fault: &Fault, mut nodes: Vec<NodeIx>) {
         nodes.sort_unstable();
-        if is_crash {
+        if fault.takes_down() {
             let struck = if nodes.is_empty() { (0..self.scenario.net.nodes).collect() } else { nodes.clone() };
             struck.into_iter().for_each(|node| self.away[node as usize].push((at, until + FRESH)));
         }
@@ -170,11 +189,22 @@ impl Planner<'_> {
         self.entries.push(Entry { at, what: What::Strike { fault: fault.clone(), nodes, lasts } });
     }
 
+    /// Those of these nodes that are nearest to one of them.
+    fn nearest(&self, rng: &mut Rng, mut nodes: Vec<NodeIx>, count: usize) -> Vec<NodeIx> {
+        if nodes.is_empty() {
+            return nodes;
+        }
+        let (net, centre) = (Net::new(self.seed, self.scenario.net.rtt), nodes[rng.index(nodes.len())]);
+        nodes.sort_by_key(|node| net.one_way(centre, *node));
+        nodes.truncate(count);
+        nodes
+    }
+
     /// Once all faults have ended, whoever does not belong to the core goes for good. The entrance stays: whoever has lost
     /// its disk knows nobody else.
     fn core(&mut self) {
         let nodes = self.scenario.net.nodes;
-        let gone = nodes - (f64::from(nodes) * self.scenario.judge.core.clamp(0.0, 1.0)).ceil() as u32;
+        let gone = nodes - self.share(self.scenario.judge.core.clamp(0.0, 1.0));
         if gone == 0 {
             return;
         }
@@ -207,9 +237,8 @@ impl Planner<'_> {
 
     /// One node in twenty-five publishes, at least two and at most forty.
     fn publishers(&self) -> Vec<NodeIx> {
-        let nodes = self.scenario.net.nodes;
-        let count = (nodes / 25).clamp(2, 40).min(nodes);
-        self.stream("publishers").sample((0..nodes).collect(), count as usize)
+        let count = (self.scenario.net.nodes / 25).clamp(2, 40);
+        self.stream("publishers").sample((0..self.early()).collect(), count as usize)
     }
 
     fn uses(&mut self, published: &[Published]) {
@@ -229,10 +258,26 @@ impl Planner<'_> {
                 self.operation(at, Operation::Get { node, package });
             }
         }
+        self.crowds(published);
         let mut rng = self.stream("messages");
         for (number, at) in (0..).zip(spread(&mut rng, wanted.messages.into(), work, judge)) {
             if let Some(node) = self.any_node(&mut rng, at) {
                 self.operation(at, Operation::Message { node, number });
+            }
+        }
+    }
+
+    fn crowds(&mut self, published: &[Published]) {
+        let mut rng = self.stream("crowds");
+        for crowd in &self.scenario.crowds {
+            let from = self.scenario.work_at() + crowd.at;
+            let there = published.partition_point(|published| published.at + SPREAD <= from);
+            let Some(wanted) = published[..there].last().copied() else { continue };
+            let nodes = rng.sample((0..self.scenario.net.nodes).collect(), self.share(crowd.share) as usize);
+            for (node, at) in nodes.iter().zip(spread(&mut rng, nodes.len() as u64, from, from + crowd.within)) {
+                if self.is_up_between(*node, at, at) {
+                    self.operation(at, Operation::Get { node: *node, package: wanted.package });
+                }
             }
         }
     }
@@ -264,6 +309,17 @@ impl Planner<'_> {
         }
     }
 
+    /// So many nodes, the first ones, do not join late.
+    fn early(&self) -> u32 {
+        let late = self.scenario.net.late.map_or(0, |late| self.share(late.share));
+        (self.scenario.net.nodes - late).max(1)
+    }
+
+    /// A share of all nodes, rounded up.
+    fn share(&self, share: f64) -> u32 {
+        (f64::from(self.scenario.net.nodes) * share).ceil() as u32
+    }
+
     fn any_node(&self, rng: &mut Rng, at: u64) -> Option<NodeIx> {
         let mut drawn = (0..TRIES).map(|_| rng.below(self.scenario.net.nodes.into()) as NodeIx);
         drawn.find(|node| self.is_up_between(*node, at, at))
@@ -286,4 +342,74 @@ fn spread(rng: &mut Rng, count: u64, from: u64, to: u64) -> Vec<u64> {
 fn any_package(rng: &mut Rng, published: &[Published], at: u64) -> Option<u32> {
     let there = published.partition_point(|published| published.at + SPREAD <= at);
     (there > 0).then(|| published[rng.index(there)].package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strikes(schedule: &Schedule) -> Vec<(u64, u64, Vec<NodeIx>)> {
+        let strike = |entry: &Entry| match &entry.what {
+            What::Strike { nodes, lasts, .. } => Some((entry.at, entry.at + lasts.unwrap_or(0), nodes.clone())),
+            What::Do(_) => None,
+        };
+        schedule.entries.iter().filter_map(strike).collect()
+    }
+
+    fn schedule(text: &str) -> (Scenario, Schedule) {
+        let scenario = Scenario::parse(text).expect("a scenario");
+        let planned = plan(&scenario, 1);
+        (scenario, planned)
+    }
+
+    #[test]
+    fn in_turn_each_is_struck_in_the_first_half_and_let_go_in_the_second_in_another_order() {
+        let phase = "[[phase]]\nat = \"2m\"\nfault = \"stop\"\nwho = { in-turn = 0.5 }\nfor = \"1m\"";
+        let (scenario, planned) = schedule(&format!("net.nodes = 40\n{phase}"));
+        let strikes = strikes(&planned);
+        let (from, half) = (scenario.work_at() + 120 * SECOND, 30 * SECOND);
+        assert_eq!(strikes.len(), 20);
+        assert!(strikes.iter().all(|(at, until, nodes)| {
+            nodes.len() == 1 && (from..from + half).contains(at) && (from + half..from + 2 * half).contains(until)
+        }));
+        assert!(!strikes.is_sorted_by_key(|(_, until, _)| *until));
+    }
+
+    #[test]
+    fn a_region_is_those_nearest_to_one_of_them() {
+        let phase = "[[phase]]\nat = \"2m\"\nfault = \"stop\"\nwho = { region = 0.1 }";
+        let (_, planned) = schedule(&format!("net.nodes = 100\n{phase}"));
+        let (_, _, region) = strikes(&planned).remove(0);
+        let net = Net::new(1, None);
+        let is_nearest = |centre: &NodeIx| {
+            let reach = region.iter().map(|node| net.one_way(*centre, *node)).max();
+            (0..100).filter(|node| Some(net.one_way(*centre, *node)) <= reach).count() == region.len()
+        };
+        assert_eq!(region.len(), 10);
+        assert!(region.iter().any(is_nearest));
+    }
+
+    #[test]
+    fn a_crowd_wants_the_package_published_last_and_who_joins_late_does_nothing_before() {
+        let text = "[net]\nnodes = 100\nlate = { share = 0.5, at = \"1m\", within = \"1m\" }\n[work]\ngets = 0\n\
+                    [[crowd]]\nat = \"5m\"\nshare = 0.4\nwithin = \"10s\"";
+        let (scenario, planned) = schedule(text);
+        let (late, crowd) = (scenario.work_at() + 60 * SECOND, scenario.work_at() + 300 * SECOND);
+        let gets: Vec<_> = planned.operations().filter(|(_, it)| matches!(it, Operation::Get { .. })).collect();
+        let wanted = gets.first().map(|(_, operation)| match operation {
+            Operation::Get { package, .. } => *package,
+            _ => unreachable!(),
+        });
+        assert_eq!(gets.len(), 40);
+        assert!(gets.iter().all(|(at, operation)| {
+            let Operation::Get { package, .. } = operation else { return false };
+            Some(*package) == wanted && (crowd..crowd + 10 * SECOND).contains(at)
+        }));
+        let last = |(at, operation): &(u64, Operation)| match operation {
+            Operation::Publish { package, .. } if *at + SPREAD <= crowd => Some((*at, *package)),
+            _ => None,
+        };
+        assert_eq!(planned.operations().filter_map(|it| last(&it)).max().map(|(_, package)| package), wanted);
+        assert!(planned.operations().all(|(at, operation)| operation.node() < 50 || at >= late));
+    }
 }
