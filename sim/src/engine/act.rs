@@ -9,10 +9,10 @@ use registry_core::{Message, PeerId, Protocol};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::host::Inbound;
-use super::{NodeIx, Payload, REQUEST_TIMEOUT, Waiting, World};
+use super::{NodeIx, Payload, REQUEST_TIMEOUT, Waiting, World, short_id};
 use crate::disk::Disk;
 use crate::mix::{Domain, draw};
-use crate::net::node_at;
+use crate::net::{Link, node_at};
 use crate::queue::Class;
 
 /// What a signature check or a signing takes a worker, in microseconds.
@@ -94,7 +94,7 @@ impl World {
         match action {
             Action::Dial { dial, peer, addrs } => self.act_dial(ix, dial, peer, &addrs),
             Action::Disconnect { peer, why: _ } => {
-                if let Some(peer) = self.find(&peer) {
+                if let Some((peer, _)) = self.link_to(ix, &peer) {
                     self.disconnect(ix, peer);
                 }
             }
@@ -243,7 +243,7 @@ impl World {
 
     pub(super) fn one_way_arrives(&mut self, from: NodeIx, to: NodeIx, conn: u64, msg: Message) {
         if self.is_linked(to, from, conn) {
-            let peer = self.hosts[from as usize].local.id;
+            let peer = self.hosts[from as usize].peer_id_on(conn);
             self.input(to, Input::Received { peer, msg });
         }
     }
@@ -261,7 +261,7 @@ impl World {
         }
         let token = self.next_token(to);
         self.hosts[to as usize].tokens.insert(token, Inbound { peer: from, conn, id });
-        let peer = self.hosts[from as usize].local.id;
+        let peer = self.hosts[from as usize].peer_id_on(conn);
         self.input(to, Input::Request { peer, token, msg });
     }
 
@@ -286,8 +286,13 @@ impl World {
     }
 
     fn open_link(&self, ix: NodeIx, peer: &PeerId) -> Option<(NodeIx, u64)> {
-        let to = self.find(peer)?;
-        let link = self.hosts[ix as usize].links.get(&to).filter(|link| link.up)?;
-        Some((to, link.conn))
+        self.link_to(ix, peer).filter(|(_, link)| link.up).map(|(to, link)| (to, link.conn))
+    }
+
+    /// A node's connection to a peer, who may be gone without its knowledge.
+    fn link_to(&self, ix: NodeIx, peer: &PeerId) -> Option<(NodeIx, Link)> {
+        let to = *self.by_peer.get(&short_id(peer))?;
+        let link = *self.hosts[ix as usize].links.get(&to)?;
+        (self.hosts[to as usize].peer_id_on(link.conn) == *peer).then_some((to, link))
     }
 }

@@ -44,6 +44,8 @@ pub struct Host {
     pub(super) life: u32,
     pub(super) down: Down,
     pub(super) local: LocalPeer,
+    /// Who it was before, each with the number of the last connection of that time.
+    pub(super) former: Vec<(u64, PeerId)>,
     pub(super) node_key: KeyPair,
     pub(super) publisher_key: Option<KeyPair>,
     pub(super) addr: Multiaddr,
@@ -79,6 +81,7 @@ impl Host {
             life: 0,
             down: Down::Refusing,
             local,
+            former: Vec::new(),
             node_key,
             publisher_key,
             addr: listen_addr(ix),
@@ -126,6 +129,12 @@ impl Host {
     /// The node's peer id.
     pub fn peer_id(&self) -> PeerId {
         self.local.id
+    }
+
+    /// Who it was, or is, at its end of this connection.
+    pub(super) fn peer_id_on(&self, conn: u64) -> PeerId {
+        let former = self.former.iter().find(|(last, _)| conn <= *last);
+        former.map_or(self.local.id, |(_, id)| *id)
     }
 
     /// The public side of its identities.

@@ -11,7 +11,7 @@ use crate::adversary::{Deed, Hostile, Mind, Place, Plot};
 use crate::crypto::KeyPair;
 use crate::fault::Effect;
 use crate::mix::{Domain, draw, lookup_key};
-use crate::net::{ephemeral_addr, listen_addr};
+use crate::net::{Link, ephemeral_addr, listen_addr};
 use crate::queue::Class;
 
 impl World {
@@ -91,6 +91,7 @@ impl World {
     /// From now on a node that does not run is this peer.
     pub(super) fn identify_as(&mut self, ix: NodeIx, pair: KeyPair) {
         let host = &mut self.hosts[ix as usize];
+        host.former.push((self.next_conn, host.local.id));
         host.local.id = pair.peer_id();
         host.local.public_key = pair.public_protobuf();
         host.node_key = pair;
@@ -135,7 +136,8 @@ impl World {
     pub(super) fn scheme(&mut self, ix: NodeIx) {
         let Some(mut minds) = self.minds.remove(&ix) else { return };
         let host = &self.hosts[ix as usize];
-        let peers: Vec<PeerId> = host.peers().into_iter().map(|peer| self.hosts[peer as usize].local.id).collect();
+        let id = |(peer, link): (NodeIx, Link)| self.hosts[peer as usize].peer_id_on(link.conn);
+        let peers: Vec<PeerId> = host.links().into_iter().map(id).collect();
         let topics = host.node.iter().flat_map(|node| node.topics()).filter(|topic| topic.joined);
         let topics: Vec<String> = topics.map(|topic| topic.topic.to_string()).collect();
         let mut plot = self.plot(ix);

@@ -110,14 +110,14 @@ impl World {
         self.carry(at, dialler, listener, Payload::Identify { conn });
         self.carry(at, listener, dialler, Payload::Identify { conn });
         let peer = &self.hosts[listener as usize];
-        let (peer, addr) = (peer.local.id, peer.addr.clone());
+        let (peer, addr) = (peer.peer_id_on(conn), peer.addr.clone());
         self.input(dialler, Input::Connected { peer, addr, side: Side::Dialer });
     }
 
     pub(super) fn identify(&mut self, from: NodeIx, to: NodeIx, conn: u64) {
         if self.is_linked(to, from, conn) {
             let peer = &self.hosts[from as usize];
-            let (peer, info) = (peer.local.id, peer.identity());
+            let (peer, info) = (peer.peer_id_on(conn), peer.identity());
             self.input(to, Input::Identified { peer, info });
         }
     }
@@ -182,7 +182,7 @@ impl World {
             self.hosts[ix as usize].pending.remove(&id);
             self.at_once.push_back((ix, Input::RequestFailed { id, why: RequestError::Disconnected }));
         }
-        let peer = self.hosts[peer as usize].local.id;
+        let peer = self.hosts[peer as usize].peer_id_on(conn);
         self.at_once.push_back((ix, Input::Disconnected { peer }));
     }
 

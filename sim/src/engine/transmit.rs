@@ -101,7 +101,7 @@ impl World {
             let payload = Payload::Answer { conn, id, result: Err(RequestError::Reset) };
             self.carry(self.now + self.one_way(to, from), from, to, payload);
         }
-        let peer = self.hosts[from as usize].local.id;
+        let peer = self.hosts[from as usize].peer_id_on(conn);
         self.input(to, Input::Malformed { peer, protocol, error });
     }
 

@@ -8,7 +8,7 @@ use sim::net::Transport::{Datagrams, Streams};
 use sim::scenario::SECOND;
 use sim::{Fault, NodeIx};
 
-use crate::small_net::{ALL, ID, Net, SOME, fires};
+use crate::small_net::{ALL, ID, NODES, Net, SOME, fires};
 
 #[test]
 fn loss_comes_in_bursts_and_drops_datagrams_or_delays_streams() {
@@ -154,6 +154,23 @@ fn a_machine_that_is_lost_comes_back_as_another_one_of_the_same_publisher() {
     assert_ne!(host.peer_id(), peer);
     assert!(host.local().publisher == publisher);
     assert_eq!((net.world.find(&peer), net.world.find(&host.peer_id())), (None, Some(2)));
+}
+
+#[test]
+fn whoever_was_connected_to_a_lost_machine_hears_of_its_end() {
+    for down in [Down::Refusing, Down::Silent] {
+        let mut net = Net::new(Datagrams);
+        let peer = net.world.host(2).peer_id();
+        let knows =
+            |net: &Net, ix| net.world.node(ix).is_some_and(|node| node.peers().iter().any(|it| it.peer == peer));
+        assert!((0..NODES).any(|ix| knows(&net, ix)));
+        assert!(net.world.impose(ID, &Fault::Crash { down, disk_lost: true }, &[2]));
+        net.wait(1);
+        assert_eq!((0..NODES).any(|ix| knows(&net, ix)), down == Down::Silent);
+        assert!(net.world.lift(ID));
+        net.wait(40);
+        assert!(!(0..NODES).any(|ix| knows(&net, ix)), "{down:?}");
+    }
 }
 
 #[test]
