@@ -103,7 +103,7 @@ pub(super) struct Client {
     /// Fetches that have not ended well, and what they got from whom.
     unfinished: BTreeMap<BlockId, Sources>,
     deadlines: DeadlineIndex<Due>,
-    /// Blocks dropped because nothing was expected of the peer.
+    /// Blocks dropped because the peer was not asked for them, or has sent them before.
     strays: BTreeMap<PeerIx, u32>,
     outgoing: BTreeMap<PeerIx, Vec<Want>>,
     /// Expected bytes of all blocks asked for or being stored.

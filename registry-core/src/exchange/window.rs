@@ -28,6 +28,8 @@ const MAX_DOUBLINGS: u32 = 5;
 const MAX_SPARE: usize = 64;
 /// Copies of one such block: as often as a stalled peer is asked again within two minutes.
 const MAX_COPIES: usize = 8;
+/// Blocks that came, by which a copy of one is told from a block with wrong bytes: twice what can be under way.
+const MAX_CAME: usize = 2 * MAX_WINDOW;
 /// A rate is measured over at least this.
 const METER: Duration = Duration::from_millis(100);
 
@@ -69,7 +71,9 @@ pub(super) enum Claim {
     Asked(Duration),
     /// It had been asked for, but was cancelled or asked twice.
     Spare,
-    /// It was never asked of this peer.
+    /// It has come before, as often as it was asked for.
+    Copy,
+    /// It was never asked of this peer, or long ago.
     Unasked,
 }
 
@@ -78,6 +82,8 @@ pub(super) struct Link {
     /// Oldest first.
     asks: Vec<Ask>,
     spare: VecDeque<BlockId>,
+    /// Asked for, and come.
+    came: VecDeque<BlockId>,
     /// Blocks received and not yet judged.
     pub(super) judging: usize,
     /// Connected.
@@ -98,6 +104,7 @@ impl Link {
         Self {
             asks: Vec::new(),
             spare: VecDeque::new(),
+            came: VecDeque::new(),
             judging: 0,
             up: true,
             window: config.window.clamp(MIN_WINDOW, MAX_WINDOW),
@@ -195,16 +202,26 @@ impl Link {
             } else if latency < PROMPT && was_full {
                 self.window = (self.window + 1).min(MAX_WINDOW);
             }
+            self.has_come(id);
             return Claim::Asked(latency);
         }
         match self.spare.iter().position(|spare| *spare == id) {
             Some(index) => {
                 self.spare.remove(index);
                 self.answered(at);
+                self.has_come(id);
                 Claim::Spare
             }
+            None if self.came.contains(&id) => Claim::Copy,
             None => Claim::Unasked,
         }
+    }
+
+    fn has_come(&mut self, id: BlockId) {
+        if self.came.len() == MAX_CAME {
+            self.came.pop_front();
+        }
+        self.came.push_back(id);
     }
 
     /// Counts verified bytes; returns their rate now and then, in bytes per second.
@@ -379,7 +396,18 @@ mod tests {
         for _ in 1..asked {
             assert_eq!(deliver(&mut link, at(120_000), 1), Claim::Spare);
         }
-        assert_eq!(deliver(&mut link, at(120_000), 1), Claim::Unasked);
+        assert_eq!(deliver(&mut link, at(120_000), 1), Claim::Copy);
+    }
+
+    #[test]
+    fn the_last_blocks_that_came_are_known_again() {
+        let mut link = Link::new(at(0), &ExchangeConfig::default());
+        for n in 0..=MAX_CAME as u8 {
+            link.ask(at(0), id(n), 10);
+            assert!(matches!(deliver(&mut link, at(0), n), Claim::Asked(_)));
+        }
+        assert_eq!(deliver(&mut link, at(0), 0), Claim::Unasked);
+        assert_eq!(deliver(&mut link, at(0), 1), Claim::Copy);
     }
 
     #[test]

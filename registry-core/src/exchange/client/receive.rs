@@ -18,7 +18,7 @@ use crate::time::Instant;
 use crate::wire::Protocol;
 use crate::wire::bitswap::{BitswapMessage, Block, Cid, Presence};
 
-/// Blocks nobody asked for that are dropped without a charge.
+/// Blocks nobody asked for, beyond one for each that was, that are dropped without a charge.
 const UNASKED_ALLOWANCE: u32 = 16;
 
 /// A block whose hash is being computed.
@@ -113,9 +113,13 @@ impl Client {
         };
         match (claim, self.wanted.contains_key(&id)) {
             (Claim::Unasked, false) => self.wrong_block(cx, peer),
+            (Claim::Copy, false) => self.unasked(cx, peer),
             (Claim::Asked(_) | Claim::Spare, false) => {}
             (claim, true) => {
                 if let Claim::Asked(latency) = claim {
+                    if let Some(strays) = self.strays.get_mut(&peer) {
+                        *strays = strays.saturating_sub(1);
+                    }
                     let len = received.data.len() as u64;
                     cx.peers.observe(peer, |observed| rank::delivered(observed, len, latency));
                     let rate = self.links.get_mut(&peer).and_then(|link| link.meter(received.at, len));

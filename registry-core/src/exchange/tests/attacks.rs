@@ -99,6 +99,23 @@ fn attack_63_wrong_block_is_charged_and_its_sender_barred() {
 }
 
 #[test]
+fn attack_63_copies_of_a_block_are_no_lies_but_counted() {
+    let mut script = Script::new(1);
+    let [(_, block), _] = script.start_two();
+    script.receive(0, block.clone());
+    script.hash();
+    (0..2).for_each(|_| drop(script.store(StoreResult::Done)));
+    assert!(!script.pending_store(), "the first is complete, the second asked for");
+    let mut copy = || {
+        script.receive(0, block.clone());
+        offences(&script.hash())
+    };
+    // One more may come in answer to the question who has it.
+    assert!((0..17).all(|_| copy().is_empty()));
+    assert_eq!(copy(), [Offence::Protocol(Protocol::Bitswap)]);
+}
+
+#[test]
 fn attack_63_wantlist_flood_is_bounded() {
     let mut script = Script::new(2);
     let max = script.world.config.exchange.max_ledger;

@@ -177,6 +177,18 @@ impl Script {
         let block = Block { prefix: prefix_of(tree.id.codec), data: blocks[&tree.id].clone() };
         (tree.id, block, wants[0].0)
     }
+
+    /// Starts fetching two leaves of the only peer.
+    pub(super) fn start_two(&mut self) -> [(BlockId, Block); 2] {
+        let leaves = [raw(b"first"), raw(b"second")];
+        for (op, (root, _)) in (1..).zip(&leaves) {
+            self.fetch(op, *root);
+            self.has(false);
+            self.provide(*root, &[0]);
+            self.store(StoreResult::Done);
+        }
+        leaves
+    }
 }
 
 fn raw(data: &'static [u8]) -> (BlockId, Block) {
