@@ -46,6 +46,9 @@ impl Client {
 
     pub(in crate::exchange) fn handle_peer_up(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
         self.up.insert(peer);
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.up = true;
+        }
         let short = |client: &Self, root| client.count_usable(root) < ENOUGH_PROVIDERS;
         let roots: Vec<_> = self.fetches.keys().copied().filter(|root| short(self, *root)).collect();
         for root in roots {

@@ -238,6 +238,23 @@ fn whoever_disconnects_is_replaced_at_once() {
 }
 
 #[test]
+fn whoever_is_back_before_its_last_block_was_judged_is_waited_for() {
+    let mut script = Script::new(1);
+    let [(_, first), (second, block)] = script.start_two();
+    script.receive(0, first);
+    let peer = script.peers[0];
+    script.world.disconnect(peer);
+    script.exchange.handle_peer_down(&mut script.world.cx(), peer);
+    assert_eq!(script.world.connect(0), peer);
+    script.exchange.handle_peer_up(&mut script.world.cx(), peer);
+    let actions = script.take();
+    assert!(script.wants(&actions).contains(&(0, WantKind::Block, second)));
+    script.hash();
+    script.receive(0, block);
+    assert_eq!(script.jobs.len(), 1, "the second is judged");
+}
+
+#[test]
 fn a_search_after_the_last_provider_is_lost_is_not_due_in_the_same_call() {
     let mut script = Script::new(1);
     let (_, _, from) = script.start(&[0]);
