@@ -22,6 +22,8 @@ pub(crate) struct Entry {
     seen: u32,
     /// Requests that failed since.
     failures: u8,
+    /// For checkers: who gave way to it without a failed request.
+    pub(crate) displaced: Option<PeerIx>,
 }
 
 impl Entry {
@@ -115,15 +117,16 @@ impl Table {
         } else {
             let replaceable = bucket.iter().enumerate().filter(|(_, entry)| entry.is_failing() || gone(entry.peer));
             match replaceable.min_by_key(|(_, entry)| (entry.seen, entry.peer)) {
-                Some((at, _)) => Some(bucket.remove(at).peer),
+                Some((at, _)) => Some(bucket.remove(at)),
                 None => return Admission::Refused,
             }
         };
         self.version += 1;
-        bucket.push(Entry { position, peer, seen: seconds(now), failures: 0 });
+        let displaced = replaced.filter(|old| !old.is_failing()).map(|old| old.peer);
+        bucket.push(Entry { position, peer, seen: seconds(now), failures: 0, displaced });
         self.bucket_of.insert(peer, number);
         match replaced {
-            Some(old) => {
+            Some(Entry { peer: old, .. }) => {
                 self.bucket_of.remove(old);
                 Admission::Replaced(old)
             }

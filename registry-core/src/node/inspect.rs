@@ -17,6 +17,8 @@ pub struct EntryView {
     pub peer: PeerId,
     /// Its last request failed.
     pub failing: bool,
+    /// Who gave way to it without a failed request.
+    pub displaced: Option<PeerId>,
 }
 
 /// One mesh of this node.
@@ -62,7 +64,8 @@ impl Node {
         self.kad.table().buckets().enumerate().flat_map(move |(bucket, entries)| {
             let view = move |entry: &crate::kad::Entry| {
                 let peer = self.peers.id(entry.peer)?;
-                Some(EntryView { bucket, peer, failing: entry.is_failing() })
+                let displaced = entry.displaced.and_then(|old| self.peers.id(old));
+                Some(EntryView { bucket, peer, failing: entry.is_failing(), displaced })
             };
             entries.iter().filter_map(view)
         })

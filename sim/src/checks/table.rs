@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use registry_core::event::Event;
 use registry_core::{Config, PeerId};
 
 use super::closest::{Oracle, Places, shared_prefix};
 use super::{Check, Checker};
 use crate::engine::{NodeIx, World};
-use crate::queue::Class;
 use crate::scenario::SECOND;
 
 /// After so long without churn, tables are what they were before it (K5), in microseconds.
@@ -32,13 +32,15 @@ struct Shadow {
     life: u32,
     version: u64,
     entries: Vec<Entry>,
+    /// Whose connection has come or gone since the node was looked at: when things had to wait, many happen at once.
+    turned: Vec<NodeIx>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Entry {
     peer: NodeIx,
     bucket: u8,
-    failing: bool,
+    displaced: Option<NodeIx>,
 }
 
 impl Tables {
@@ -52,7 +54,7 @@ impl Tables {
             inside: Check::new("K1", "a bucket holds at most k other nodes, each once, that share exactly its prefix"),
             admission: Check::new(
                 "K3",
-                "only who is connected enters a table, and nobody gives way who is still connected",
+                "only who is connected enters a table, and who is connected gives way only after a failed request",
             ),
         }
     }
@@ -62,7 +64,10 @@ impl Tables {
         let mut entries = Vec::new();
         for entry in world.node(node)?.table() {
             match world.find(&entry.peer) {
-                Some(peer) => entries.push(Entry { peer, bucket: entry.bucket as u8, failing: entry.failing }),
+                Some(peer) => {
+                    let displaced = entry.displaced.and_then(|old| world.find(&old));
+                    entries.push(Entry { peer, bucket: entry.bucket as u8, displaced });
+                }
                 None if self.existed.contains(&entry.peer) => {}
                 None => return None,
             }
@@ -88,32 +93,17 @@ impl Tables {
 
     fn judge_changes(&mut self, world: &World, node: NodeIx, before: &[Entry], now: &[Entry]) {
         let Some(table) = world.node(node) else { return };
-        let missing_in = |list: &[Entry], peer: NodeIx| list.iter().all(|other| other.peer != peer);
-        let came: Vec<Entry> = now.iter().filter(|entry| missing_in(before, entry.peer)).copied().collect();
-        for entry in &came {
-            let peer = world.host(entry.peer).peer_id();
-            let met = world.host(node).is_connected(entry.peer) || table.is_connected(&peer);
-            self.admission.judge(met, || {
+        let turned = &self.shadows[node as usize].turned;
+        let is_connected = |peer: NodeIx| table.is_connected(&world.host(peer).peer_id());
+        for entry in now.iter().filter(|entry| before.iter().all(|other| other.peer != entry.peer)) {
+            let met = world.host(node).is_connected(entry.peer) || is_connected(entry.peer);
+            self.admission.judge(met || turned.contains(&entry.peer), || {
                 format!("node {node} takes node {} into its table, which is not connected to it", entry.peer)
             });
-            // When requests time out, several to one node may do so at once: it leaves, and another comes in its place.
-            if world.last().class == Class::Wake {
-                continue;
-            }
-            // Where there is room, now or before, somebody who goes makes place for nobody: it has failed.
-            let is_full =
-                |entries: &[Entry]| entries.iter().filter(|other| other.bucket == entry.bucket).count() >= self.k;
-            if !is_full(now) || !is_full(before) {
-                continue;
-            }
-            // Whoever connects anew has lost its old connection, and all requests with it, in the same event.
-            let came_back = world.last().from;
-            let same = |other: &&Entry| other.bucket == entry.bucket && !other.failing && other.peer != came_back;
-            for gone in before.iter().filter(same).filter(|gone| missing_in(now, gone.peer)) {
-                let host = world.host(gone.peer);
-                let alive = host.is_server() && table.is_connected(&host.peer_id());
+            if let Some(gone) = entry.displaced {
+                let alive = is_connected(gone) && !turned.contains(&gone);
                 self.admission.judge(!alive, || {
-                    format!("node {node} has given the place of live node {} to node {}", gone.peer, entry.peer)
+                    format!("node {node} has given the place of live node {gone} to node {}", entry.peer)
                 });
             }
         }
@@ -129,7 +119,7 @@ impl Checker for Tables {
             self.existed.insert(world.host(node).peer_id());
         }
         if shadow.version == version && shadow.life == life {
-            return;
+            return shadow.turned.clear();
         }
         let mut before = std::mem::take(&mut shadow.entries);
         if shadow.life != life {
@@ -140,7 +130,13 @@ impl Checker for Tables {
         };
         self.judge_inside(world, node, &entries);
         self.judge_changes(world, node, &before, &entries);
-        self.shadows[node as usize] = Shadow { life, version, entries };
+        self.shadows[node as usize] = Shadow { life, version, entries, turned: Vec::new() };
+    }
+
+    fn heard(&mut self, world: &World, node: NodeIx, event: &Event) {
+        if let Event::PeerUp(peer) | Event::PeerDown(peer) = event {
+            self.shadows[node as usize].turned.extend(world.find(peer));
+        }
     }
 
     fn checks(&self) -> Vec<Check> {

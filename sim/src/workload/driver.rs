@@ -67,11 +67,11 @@ impl Simulation<'_> {
             while let Some(node) = self.world.take_crashed() {
                 self.crashed(node);
             }
-            self.checkers.after(&self.world, step);
             while let Some((node, event)) = self.world.take_emitted() {
                 self.checkers.heard(&self.world, node, &event);
                 self.hear(node, event);
             }
+            self.checkers.after(&self.world, step);
         }
     }
 
