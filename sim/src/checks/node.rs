@@ -6,7 +6,6 @@ use registry_core::{Config, Duration, Role};
 use super::panics::guard;
 use super::{Check, Checker};
 use crate::engine::{NodeIx, World};
-use crate::fault::Effect;
 use crate::queue::Class;
 use crate::scenario::SECOND;
 
@@ -104,24 +103,21 @@ impl Checker for Bounds {
 /// H1.
 pub struct Conduct {
     blamed: Check,
-    /// Some nodes have sent what no honest node sends.
-    excused: bool,
 }
 
 impl Default for Conduct {
     fn default() -> Self {
-        Self { blamed: Check::new("H1", "no honest node is charged with an offence"), excused: false }
+        Self { blamed: Check::new("H1", "no honest node is charged with an offence") }
     }
 }
 
 impl Checker for Conduct {
     fn heard(&mut self, world: &World, node: NodeIx, event: &Event) {
-        let fired = world.fired();
-        self.excused |= fired.of(Effect::Garbled) + fired.of(Effect::Altered) > 0;
         match event {
             Event::PeerUp(_) => self.blamed.judge(true, String::new),
-            Event::PeerMisbehaved { peer, offence, banned: _ } if !self.excused => {
+            Event::PeerMisbehaved { peer, offence, banned: _ } => {
                 let peer = world.find(peer);
+                // Who garbles its questions gets answers to others.
                 let deserved = peer.is_some_and(|peer| !world.is_honest(peer)) || !world.is_honest(node);
                 self.blamed.judge(deserved, || format!("node {node} charges node {peer:?} with {offence:?}"));
             }
@@ -130,7 +126,7 @@ impl Checker for Conduct {
     }
 
     fn checks(&self) -> Vec<Check> {
-        (!self.excused).then(|| self.blamed.clone()).into_iter().collect()
+        vec![self.blamed.clone()]
     }
 }
 

@@ -20,7 +20,7 @@ impl World {
         self.minds.contains_key(&ix)
     }
 
-    /// Has a node never been an attacker's?
+    /// Has a node never been an attacker's, and never damaged what it sent?
     pub fn is_honest(&self, ix: NodeIx) -> bool {
         self.hosts[ix as usize].honest
     }

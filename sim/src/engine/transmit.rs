@@ -67,7 +67,10 @@ impl World {
             return fate != Fate::Refused;
         };
         let payload = match garbled {
-            Some(bits) => self.garble(payload, bits),
+            Some(bits) => {
+                self.hosts[from as usize].honest = false;
+                self.garble(payload, bits)
+            }
             None => payload,
         };
         let at = self.arrival(from, to, stream.filter(|_| in_order), delay);
