@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::action::SendClass;
 use crate::cx::Cx;
 use crate::gossip::Gossip;
-use crate::gossip::limits::Budget;
+use crate::gossip::limits::{Budget, REFRESH};
 use crate::gossip::send::{broadcast, ihave};
 use crate::id::{PeerIx, TopicName};
 use crate::time::{Duration, Instant, micros};
@@ -41,16 +41,18 @@ impl Grid {
 impl Gossip {
     /// The next heartbeat at which a rule can act.
     pub(super) fn due_tick(&self) -> Option<u64> {
-        [self.upkeep, self.cache.due(self.ran)].into_iter().flatten().min()
+        [self.upkeep, self.refresh, self.cache.due(self.ran)].into_iter().flatten().min()
     }
 
     /// G3: mesh, fanout, gossip, message cache, IDONTWANT.
     pub(super) fn heartbeat(&mut self, cx: &mut Cx<'_>, tick: u64) {
         self.ran = tick;
-        if self.upkeep.take_if(|due| *due <= tick).is_some() {
-            self.stale = true;
-        }
+        let refreshes = self.refresh.take_if(|due| *due <= tick).is_some();
+        self.stale |= self.upkeep.take_if(|due| *due <= tick).is_some() | refreshes;
         let names: Vec<TopicName> = self.topics.keys().cloned().collect();
+        if refreshes {
+            names.iter().for_each(|name| self.refresh_mesh(name));
+        }
         for name in &names {
             self.keep_mesh(cx, name);
         }
@@ -95,7 +97,7 @@ impl Gossip {
         }
     }
 
-    /// Finds the next heartbeat for mesh and fanout, when something they depend on has changed.
+    /// Finds the next heartbeats for meshes and fanouts, when something they depend on has changed.
     pub(super) fn replan(&mut self, cx: &Cx<'_>) {
         if !core::mem::take(&mut self.stale) {
             return;
@@ -105,5 +107,7 @@ impl Gossip {
         let soonest = self.upkeep.filter(|due| *due <= now).unwrap_or(now.saturating_add(1));
         let times = self.topics.iter().filter_map(|(name, topic)| self.upkeep_time(cx, name, topic));
         self.upkeep = times.min().map(|time| self.grid.tick_from(time).max(soonest));
+        let is_meshed = self.topics.values().any(|topic| !topic.mesh.is_empty());
+        self.refresh = is_meshed.then(|| self.refresh.unwrap_or((now / REFRESH + 1).saturating_mul(REFRESH)));
     }
 }

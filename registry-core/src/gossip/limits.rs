@@ -15,6 +15,8 @@ pub(super) const ENTRY_OVERHEAD: usize = 16;
 
 /// Times one message is served to one peer by IWANT.
 pub(super) const MAX_SERVED: u8 = 3;
+/// Heartbeats between two GRAFTs to the members of a mesh.
+pub(super) const REFRESH: u64 = 60;
 /// Heartbeats an IDONTWANT is remembered.
 pub(super) const DONT_WANT_TTL: u64 = 3;
 /// A PRUNE cannot keep this node away for longer, in seconds.

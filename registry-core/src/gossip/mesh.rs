@@ -135,6 +135,15 @@ impl Gossip {
         }
     }
 
+    /// Tells the members of a mesh again that they are.
+    pub(super) fn refresh_mesh(&mut self, name: &TopicName) {
+        for peer in self.topics.get(name).map(|topic| topic.mesh.clone()).unwrap_or_default() {
+            if self.peers.get(peer).is_some_and(|state| state.ready) {
+                self.queue_graft(peer, name);
+            }
+        }
+    }
+
     /// Takes a peer out of a mesh, tells it, and keeps away from it for `backoff`.
     fn prune(&mut self, cx: &Cx<'_>, peer: PeerIx, name: &TopicName, backoff: Duration) {
         if let Some(topic) = self.topics.get_mut(name) {

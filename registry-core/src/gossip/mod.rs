@@ -3,6 +3,8 @@
 //! * Messages are signed (StrictSign). Each is delivered once; see [`validate`] for what happens before that.
 //! * Heartbeats lie on a grid with a random phase, and the machine wakes only at the next one where a rule can act.
 //!   Counts "per heartbeat" belong to the interval between two points of the grid.
+//! * What was sent on a stream that is reset is lost, while the connection stays. So that no mesh edge remains known to one
+//!   side only, members of a mesh get GRAFT again every minute: it changes nothing, or they accept, or answer with PRUNE.
 //! * Control that arises in one call travels in one RPC per peer; RPCs are split below what every implementation takes.
 //! * A message sent by this node goes to all subscribers (flood publish), others' messages to the mesh; see [`forward`].
 //! * A peer whose queue overflows gets no IHAVE at the next heartbeat, and is pruned from all meshes after ten drops.
@@ -69,6 +71,8 @@ pub(crate) struct Gossip {
     ran: u64,
     /// The next heartbeat for meshes and fanouts; recomputed when `stale`.
     upkeep: Option<u64>,
+    /// The next heartbeat at which the members of meshes get GRAFT again; `None` while there are none.
+    refresh: Option<u64>,
     stale: bool,
     peers: PeerMap<PeerState>,
     /// The last heartbeat at which some peer's IDONTWANT holds; none does when all were forgotten.
@@ -117,6 +121,7 @@ impl Gossip {
             grid: Grid::new(cx.now + phase, config.heartbeat),
             ran: 0,
             upkeep: None,
+            refresh: None,
             stale: false,
             peers: PeerMap::default(),
             dont_wants: None,

@@ -94,6 +94,14 @@ impl Network {
         self.now = end;
     }
 
+    /// Mesh edges that only one side knows.
+    fn lone_edges(&self, name: &str) -> usize {
+        let members =
+            |n: usize| self.nodes[n].mesh(name).into_iter().map(move |peer| self.numbers[&self.nodes[n].id(peer)]);
+        let edges: BTreeSet<_> = (0..self.nodes.len()).flat_map(|n| members(n).map(move |peer| (n, peer))).collect();
+        edges.iter().filter(|(a, b)| !edges.contains(&(*b, *a))).count()
+    }
+
     fn at_now(&mut self, n: usize) -> &mut Bench {
         let now = self.now;
         let node = &mut self.nodes[n];
@@ -168,4 +176,26 @@ fn the_same_seed_gives_the_same_run() {
     };
     assert_eq!(run(3), run(3));
     assert_ne!(run(3).0, run(4).0);
+}
+
+#[test]
+fn both_sides_know_each_edge_a_minute_after_the_loss() {
+    let (count, name) = (24, "t");
+    let mut network = Network::new(count, 10, 1);
+    network.nodes.iter_mut().for_each(|node| node.subscribe(name));
+    network.collect();
+    network.run(Duration::from_secs(5));
+    network.loss = 30;
+    for n in 0..200 {
+        network.at_now(n % count).unsubscribe(name);
+        network.collect_from(n % count);
+        network.run(Duration::from_secs(11));
+        network.at_now(n % count).subscribe(name);
+        network.collect_from(n % count);
+        network.run(SECOND);
+    }
+    assert!(network.lone_edges(name) > 0, "the loss has done nothing");
+    network.loss = 0;
+    network.run(Duration::from_secs(62));
+    assert_eq!(network.lone_edges(name), 0);
 }

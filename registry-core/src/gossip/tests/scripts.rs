@@ -44,12 +44,33 @@ fn a_mesh_forms_at_the_next_heartbeat_and_is_repaired() {
     assert_eq!(mesh.len(), 6);
     assert_eq!(bench.taken_by(grafts).len(), 6);
     assert!(peers.iter().all(|peer| bench.gossip.in_mesh(*peer) == mesh.contains(peer)));
-    assert_eq!(bench.gossip.next_deadline(), None, "nothing to do, no wake");
+    let refresh = Some(bench.gossip.grid.at(60));
+    assert_eq!(bench.gossip.next_deadline(), refresh, "nothing else to do, no wake");
     bench.peer_gone(mesh[0]);
-    assert_eq!(bench.gossip.next_deadline(), None, "five are enough");
+    assert_eq!(bench.gossip.next_deadline(), refresh, "five are enough");
     bench.receive(mesh[1], subscriptions(false, [topic("a")]));
     bench.run(SECOND);
     assert_eq!(bench.mesh("a").len(), 6);
+}
+
+#[test]
+fn members_of_a_mesh_are_grafted_again_every_minute() {
+    let (mut bench, _) = Bench::joined("a", 20);
+    bench.subscribe("b");
+    bench.run(SECOND * 58);
+    let mut meshed: Vec<_> = bench.mesh("a").into_iter().map(|peer| bench.id(peer)).collect();
+    meshed.sort();
+    for _ in 0..3 {
+        bench.taken();
+        bench.run(SECOND * 60);
+        let mut sent = bench.taken();
+        sent.sort_by_key(|sent| sent.to);
+        assert_eq!(sent.iter().map(|sent| sent.to).collect::<Vec<_>>(), meshed);
+        assert!(sent.iter().all(|sent| *sent.rpc == graft("a") && sent.class == SendClass::Control));
+    }
+    let member = bench.mesh("a")[0];
+    bench.receive(member, graft("a"));
+    assert!(bench.taken().is_empty(), "a GRAFT from who is in the mesh changes nothing");
 }
 
 #[test]
@@ -240,7 +261,7 @@ fn lazy_gossip_reaches_those_outside_the_mesh_for_three_heartbeats() {
     }
     assert_eq!(rounds[0], 11, "a quarter of 44");
     assert!(rounds[1..3].iter().all(|round| (1..11).contains(round)) && rounds[3..] == [0, 0, 0], "{rounds:?}");
-    assert_eq!(bench.gossip.next_deadline(), None);
+    assert_eq!(bench.gossip.next_deadline(), Some(bench.gossip.grid.at(60)));
 }
 
 #[test]
