@@ -45,6 +45,9 @@ pub trait Queue<T> {
 
     /// Takes the next event.
     fn pop(&mut self) -> Option<(Key, T)>;
+
+    /// Events that wait.
+    fn len(&self) -> usize;
 }
 
 /// Which of the queues a run uses: the order of events is the same.
@@ -132,6 +135,10 @@ impl<T> Queue<T> for Windows<T> {
         let event = self.slab[slot as usize].take().expect("a queued key owns its slot");
         Some((key, event))
     }
+
+    fn len(&self) -> usize {
+        self.slab.len() - self.free.len()
+    }
 }
 
 /// Whole events in a binary heap: what the other queue is compared with.
@@ -179,6 +186,10 @@ impl<T> Queue<T> for Heap<T> {
     fn pop(&mut self) -> Option<(Key, T)> {
         self.0.pop().map(|Reverse(Queued(key, event))| (key, event))
     }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 #[cfg(test)]
@@ -206,9 +217,10 @@ mod tests {
                 let key = sorted[(at + rotation) % sorted.len()];
                 queue.push(key, key.seq);
             }
+            assert_eq!(queue.len(), sorted.len());
             let popped: Vec<Key> = std::iter::from_fn(|| queue.pop()).map(|(key, _)| key).collect();
             assert_eq!(popped, sorted);
-            assert_eq!(queue.next_at(), None);
+            assert_eq!((queue.next_at(), queue.len()), (None, 0));
         }
     }
 }

@@ -263,6 +263,11 @@ impl World {
         self.events
     }
 
+    /// Events that wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// From now on keeps every event, or no longer.
     pub fn record(&mut self, on: bool) {
         self.trace.record(on);
