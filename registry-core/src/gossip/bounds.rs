@@ -28,7 +28,7 @@ impl Gossip {
         }
         let subscriptions: usize = self.subscribers.values().map(|peers| peers.len()).sum();
         assert_eq!(subscriptions, self.peers.iter().map(|(_, state)| state.topics.len()).sum());
-        assert_eq!(self.wants.total_asked(), self.peers.iter().map(|(_, state)| state.asked as usize).sum());
+        assert_eq!(self.wants.total_asked(), self.peers.iter().map(|(_, state)| state.asked() as usize).sum());
         assert!(self.wants.len() <= MAX_WANTS);
         assert!(self.pending.len() <= MAX_PENDING);
         assert!(self.cache.bytes() <= MAX_CACHE_BYTES);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::action::SendClass;
 use crate::cx::Cx;
 use crate::gossip::Gossip;
-use crate::gossip::limits::{Budget, DONT_WANT_TTL, MAX_ASKED_PER_PEER, MAX_TOPICS_PER_PEER};
+use crate::gossip::limits::{Budget, DONT_WANT_TTL, MAX_TOPICS_PER_PEER};
 use crate::gossip::message_id::key_of;
 use crate::gossip::send::chunks;
 use crate::gossip::wants::Moves;
@@ -80,7 +80,7 @@ impl Gossip {
         }
         let joined = |topic: &TopicName| self.topics.get(topic).is_some_and(|topic| topic.joined);
         for id in ihave.iter().filter(|(topic, _)| joined(topic)).flat_map(|(_, ids)| ids) {
-            if state.spend(tick, Budget::IhaveIds).is_err() {
+            if !state.spend_ihave_id(tick) {
                 return;
             }
             if id.len() > MAX_ID {
@@ -90,9 +90,9 @@ impl Gossip {
             if self.cache.note_aware(&key, peer) || self.seen.contains(&key) {
                 continue;
             }
-            let may_ask = state.asked < MAX_ASKED_PER_PEER && !self.pending.contains(&key);
+            let may_ask = state.may_be_asked() && !self.pending.contains(&key);
             if self.wants.advertised(cx.now, key, id, peer, may_ask) {
-                state.asked += 1;
+                state.note_asked();
                 self.outgoing.entry(peer).or_default().iwant.push(Bytes::copy_from_slice(id));
             }
         }
@@ -100,12 +100,17 @@ impl Gossip {
 
     /// Carries out what the wants came to.
     pub(super) fn pursue(&mut self, moves: Moves) {
+        for peer in moves.broken {
+            if let Some(state) = self.peers.get_mut(peer) {
+                state.break_promise();
+            }
+        }
         for peer in moves.released {
             self.release_ask(peer);
         }
         for (peer, id) in moves.ask {
             if let Some(state) = self.peers.get_mut(peer) {
-                state.asked += 1;
+                state.note_asked();
                 self.queue_iwant(peer, id);
             }
         }
@@ -113,7 +118,7 @@ impl Gossip {
 
     pub(super) fn release_ask(&mut self, peer: PeerIx) {
         if let Some(state) = self.peers.get_mut(peer) {
-            state.asked = state.asked.saturating_sub(1);
+            state.release_ask();
         }
     }
 
@@ -130,11 +135,10 @@ impl Gossip {
                 break;
             }
             let key = key_of(id);
-            if id.len() <= MAX_ID
-                && state.wants(tick, &key)
-                && let Some(msg) = self.cache.serve(tick, &key, peer)
-            {
-                found.push(msg);
+            let is_wanted = id.len() <= MAX_ID && state.wants(tick, &key);
+            match is_wanted.then(|| self.cache.serve(tick, &key, peer)).flatten() {
+                Some(msg) => found.push(msg),
+                None => state.note_missed_iwant(),
             }
         }
         // A signed message is over 112 bytes, so that a frame holds fewer than receivers take.

@@ -32,8 +32,16 @@ pub(super) const PARALLEL_ASKS: usize = 2;
 pub(super) const MAX_ADVERTISERS: usize = 8;
 /// Messages asked for at once, of all peers together.
 pub(super) const MAX_WANTS: usize = 20_000;
-/// Messages asked of one peer at once.
+/// Messages asked of one peer at once: of a stranger, ...
+pub(super) const FIRST_ASKED: u32 = 128;
+/// ... of who has kept its promises, ...
 pub(super) const MAX_ASKED_PER_PEER: u32 = 5_000;
+/// ... and of who has broken them.
+pub(super) const MIN_ASKED: u32 = 4;
+/// Advertised ids read between two heartbeats, for each message that may be asked of the peer.
+pub(super) const READ_PER_ASKED: u32 = 16;
+/// An IWANT for what is not here, which an honest peer was not told of, in IWANTs that are served.
+pub(super) const MISSED_IWANT_COST: u32 = 16;
 
 /// Copies that wait for a signature check or a verdict. When all are taken, further messages are ignored, not refused.
 pub(super) const MAX_PENDING: usize = 1024;

@@ -2,7 +2,10 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use crate::gossip::limits::{Budget, DONT_WANT_TTL, DROP_MEMORY, MAX_DROPS};
+use crate::gossip::limits::{
+    Budget, DONT_WANT_TTL, DROP_MEMORY, FIRST_ASKED, MAX_ASKED_PER_PEER, MAX_DROPS, MIN_ASKED, MISSED_IWANT_COST,
+    READ_PER_ASKED,
+};
 use crate::id::{Digest, TopicName};
 use crate::input::GossipVersion;
 
@@ -15,7 +18,9 @@ pub(super) struct PeerState {
     pub(super) ready: bool,
     pub(super) topics: BTreeSet<TopicName>,
     /// IWANTs it has not answered yet.
-    pub(super) asked: u32,
+    asked: u32,
+    /// So many may be open at once: one more for each that is answered in time, half as many for each that is not.
+    credit: u32,
     /// Ids it does not want, with the last heartbeat at which that holds.
     dont_want: BTreeMap<Digest, u64>,
     spent: [u32; Budget::COUNT],
@@ -36,6 +41,7 @@ impl PeerState {
             ready: false,
             topics: BTreeSet::new(),
             asked: 0,
+            credit: FIRST_ASKED,
             dont_want: BTreeMap::new(),
             spent: [0; Budget::COUNT],
             spent_at: 0,
@@ -54,6 +60,46 @@ impl PeerState {
         let spent = &mut self.spent[budget as usize];
         *spent = spent.saturating_add(1);
         if *spent <= budget.limit() { Ok(()) } else { Err(*spent == budget.limit() + 1) }
+    }
+
+    /// Takes one advertised id of the budget, which is smaller for whoever breaks its promises; false when it is used up.
+    pub(super) fn spend_ihave_id(&mut self, tick: u64) -> bool {
+        let readable = self.credit.saturating_mul(READ_PER_ASKED);
+        self.spend(tick, Budget::IhaveIds).is_ok() && self.spent[Budget::IhaveIds as usize] <= readable
+    }
+
+    /// An IWANT asked for what is not here: that costs more of the budget than what is served.
+    pub(super) fn note_missed_iwant(&mut self) {
+        let spent = &mut self.spent[Budget::IwantIds as usize];
+        *spent = spent.saturating_add(MISSED_IWANT_COST - 1);
+    }
+
+    pub(super) fn may_be_asked(&self) -> bool {
+        self.asked < self.credit
+    }
+
+    pub(super) fn asked(&self) -> u32 {
+        self.asked
+    }
+
+    pub(super) fn note_asked(&mut self) {
+        self.asked += 1;
+    }
+
+    /// Somebody else has sent what this peer was asked for.
+    pub(super) fn release_ask(&mut self) {
+        self.asked = self.asked.saturating_sub(1);
+    }
+
+    pub(super) fn keep_promise(&mut self) {
+        self.release_ask();
+        self.credit = (self.credit + 1).min(MAX_ASKED_PER_PEER);
+    }
+
+    /// G12: its IHAVE was not true, or not in time.
+    pub(super) fn break_promise(&mut self) {
+        self.release_ask();
+        self.credit = (self.credit / 2).max(MIN_ASKED);
     }
 
     pub(super) fn set_dont_want(&mut self, tick: u64, key: Digest, until: u64) {

@@ -181,8 +181,10 @@ impl Gossip {
         };
         let id = MessageId::of(cx.config.gossip.content_ids, msg, author, seqno);
         let key = id.key();
-        if self.wants.answered(&key, peer) {
-            self.release_ask(peer);
+        if self.wants.answered(&key, peer)
+            && let Some(state) = self.peers.get_mut(peer)
+        {
+            state.keep_promise();
         }
         let forgets = planted!(cx.config, GossipForgetsSeen);
         let seen = self.seen.contains(&key) && !forgets;

@@ -33,8 +33,10 @@ struct Want {
 pub(super) struct Moves {
     /// Ask these peers for these ids.
     pub(super) ask: Vec<(PeerIx, Bytes)>,
-    /// These are no longer expected to answer.
+    /// These are no longer expected to answer: the message has come some other way.
     pub(super) released: Vec<PeerIx>,
+    /// These have not answered in time.
+    pub(super) broken: Vec<PeerIx>,
 }
 
 impl Wants {
@@ -123,10 +125,11 @@ impl Wants {
 
     fn advance(&mut self, now: Instant, key: Digest, pending: bool, moves: &mut Moves) {
         let Some(want) = self.by_key.get_mut(&key) else { return };
+        let late = if pending { &mut moves.released } else { &mut moves.broken };
         want.asked.retain(|(until, peer)| {
             let open = now < *until;
             if !open {
-                moves.released.push(*peer);
+                late.push(*peer);
             }
             open
         });

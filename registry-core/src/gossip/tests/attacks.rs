@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::bench::*;
 use crate::catalog::Verdict;
-use crate::gossip::limits::{MAX_PENDING_PER_PEER, MAX_TOPICS_PER_PEER, MAX_WANTS};
+use crate::gossip::limits::{
+    Budget, FIRST_ASKED, MAX_PENDING_PER_PEER, MAX_TOPICS_PER_PEER, MAX_WANTS, MIN_ASKED, MISSED_IWANT_COST,
+};
 use crate::id::{PeerId, PeerIx};
 use crate::input::Side;
 use crate::peers::Offence;
@@ -121,23 +123,57 @@ fn attack_42_ihave_floods_are_cut_off() {
     bench.run(SECOND);
     bench.taken();
     bench.receive(peers[0], ihave("a", ids(0, 20_000)));
-    assert_eq!(bench.gossip.wants.len(), 5000);
+    assert_eq!(bench.gossip.wants.len(), FIRST_ASKED as usize);
     bench.run(SECOND);
     for n in 0..50 {
         bench.receive(peers[0], ihave("a", ids(100_000 + n * 10, 10)));
     }
-    assert_eq!(bench.gossip.wants.len(), 5000, "no more than it may be asked for at once");
+    assert_eq!(bench.gossip.wants.len(), FIRST_ASKED as usize, "no more than it may be asked for at once");
     bench.run(SECOND * 4);
     assert_eq!(bench.gossip.wants.len(), 0, "forgotten when the promise is broken");
+    let stranger = bench.subscriber(999, Side::Listener, "a");
     for n in 0..50 {
-        bench.receive(peers[0], ihave("a", ids(n * 10, 10)));
+        bench.receive(stranger, ihave("a", ids(n * 10, 10)));
     }
     assert_eq!(bench.gossip.wants.len(), 100, "ten messages per heartbeat");
-    for n in 0..20 {
+    for n in 0..200 {
         let sybil = bench.subscriber(1000 + n, Side::Listener, "a");
         bench.receive(sybil, ihave("a", ids(n * 1_000_000, 5000)));
     }
     assert_eq!(bench.gossip.wants.len(), MAX_WANTS);
+}
+
+#[test]
+fn attack_43_who_breaks_promises_is_asked_for_little_until_it_keeps_some() {
+    let (mut bench, peers) = Bench::joined("a", 1);
+    bench.run(SECOND);
+    bench.receive(peers[0], ihave("a", ids(0, 5000)));
+    bench.run(SECOND * 4);
+    bench.receive(peers[0], ihave("a", ids(10_000, 5000)));
+    assert_eq!(bench.gossip.wants.len(), MIN_ASKED as usize);
+    bench.run(SECOND * 4);
+    let messages: Vec<_> = (0..100).map(|n| message(99, n, "a", b"x")).collect();
+    for some in messages.chunks(MIN_ASKED as usize) {
+        bench.receive(peers[0], ihave("a", some.iter().map(|msg| id_of(msg)).collect()));
+        bench.receive(peers[0], publish(some));
+        bench.run(SECOND);
+    }
+    bench.receive(peers[0], ihave("a", ids(20_000, 5000)));
+    assert_eq!(bench.gossip.wants.len(), MIN_ASKED as usize + messages.len());
+}
+
+#[test]
+fn attack_44_iwants_of_what_is_not_here_use_up_the_budget_sooner() {
+    let (mut bench, peers) = Bench::joined("a", 2);
+    let msg = message(99, 1, "a", b"x");
+    bench.receive(peers[0], one(&msg));
+    bench.taken();
+    bench.receive(peers[1], iwant(ids(0, u64::from(Budget::IwantIds.limit() / MISSED_IWANT_COST + 1))));
+    bench.receive(peers[1], iwant(vec![id_of(&msg)]));
+    assert!(bench.taken().is_empty());
+    bench.run(SECOND);
+    bench.receive(peers[1], iwant(vec![id_of(&msg)]));
+    assert_eq!(bench.taken_by(publishes).len(), 1, "at the next heartbeat it is served");
 }
 
 #[test]

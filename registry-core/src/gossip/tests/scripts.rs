@@ -545,7 +545,7 @@ fn what_others_could_not_read_is_delivered_but_not_passed_on() {
 fn much_control_is_split_into_frames_that_rust_takes() {
     let (mut bench, peers) = Bench::joined("a", 1);
     bench.taken();
-    let ids: Vec<_> = (0..1500_u64).map(|n| Bytes::from([n.to_be_bytes().as_slice(), &[0; 44]].concat())).collect();
+    let ids: Vec<_> = (0..128_u64).map(|n| Bytes::from([n.to_be_bytes().as_slice(), &[0; 120]].concat())).collect();
     bench.receive(peers[0], ihave("a", ids.clone()));
     let sent = bench.taken();
     assert!(sent.len() > 1);
