@@ -10,11 +10,11 @@ use crate::report::Verdict;
 use crate::workload::Package;
 
 /// Properties that say what happens in the end, not what must never happen.
-const LIVENESS: [&str; 8] = ["G4", "G5", "K4", "K4-hops", "K5", "K7", "R4", "U4"];
+const LIVENESS: [&str; 9] = ["G4", "G5", "K4", "K4-hops", "K5", "K7", "N4", "R4", "U4"];
 
 /// Could the network give this package to somebody who asks: do honest nodes that run have its statement and its bytes?
 pub(crate) fn is_recoverable(world: &World, package: &Package) -> bool {
-    let honest = |node: &NodeIx| world.host(*node).is_up() && !world.is_hostile(*node);
+    let honest = |node: &NodeIx| world.host(*node).is_up() && world.is_honest(*node);
     let mut live = (0..world.len()).filter(honest);
     let knows = |node| world.node(node).is_some_and(|it| !it.info(&package.spec()).is_empty());
     live.clone().any(knows) && live.any(|node| package.is_held_by(world, node))

@@ -162,7 +162,7 @@ impl Health {
             oracle: Oracle::new(world),
             since: vec![(u32::MAX, 0); world.len() as usize],
             recovered: Check::new("K5", "30 min after churn 95 % of the nodes know all but a tenth of their closest"),
-            connected: Check::new("K7", "tables lead from every joined server to every other"),
+            connected: Check::new("K7", "tables lead from every joined honest server to every other"),
         }
     }
 
@@ -177,7 +177,8 @@ impl Health {
         }
         let joined = |node: &NodeIx| {
             let (life, since) = self.since[*node as usize];
-            life != u32::MAX && since + JOINED <= now
+            // Who has misbehaved may be banned, rightly.
+            world.is_honest(*node) && life != u32::MAX && since + JOINED <= now
         };
         (0..world.len()).filter(joined).collect()
     }
@@ -210,7 +211,8 @@ impl Health {
         for &node in joined {
             let Some(table) = world.node(node) else { continue };
             let known: Vec<NodeIx> = table.table().filter_map(|entry| world.find(&entry.peer)).collect();
-            let truth = self.oracle.closest(world, node, world.host(node).peer_id().as_bytes(), self.k);
+            let mut truth = self.oracle.closest(world, node, world.host(node).peer_id().as_bytes(), self.k);
+            truth.retain(|node| world.is_honest(*node));
             let hits = truth.iter().filter(|node| known.contains(node)).count();
             all += 1;
             healthy += u64::from(hits * 10 >= truth.len() * 9);

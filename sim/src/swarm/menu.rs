@@ -2,6 +2,7 @@
 
 use registry_core::Rng;
 
+use crate::adversary::{Hostile, Place};
 use crate::engine::Down;
 use crate::fault::{Access, Fault, Paths};
 use crate::mix::stream;
@@ -12,6 +13,17 @@ use crate::scenario::{Between, Knobs, Often, Random, SECOND, Scenario, Who};
 const ODD_ONE_IN: u64 = 12;
 /// Kinds that are left out, in percent.
 const LEFT_OUT: u64 = 50;
+
+/// Runs with an attacker, in percent.
+const ATTACKED: u64 = 50;
+/// Kinds of attacks in one run, at most.
+const ATTACKS: u64 = 2;
+/// An attacker is not told of packages and keys beyond so many.
+const AIMS: u64 = 20;
+/// How long an attack lasts that is no flood.
+const LONG: Between = Between { least: 120 * SECOND, most: 1_200 * SECOND };
+/// Nodes without a catalogue, who ask others for what they look for.
+const LIGHT: u32 = 6;
 
 /// Draws how bad a fault is.
 pub(crate) type Draw = fn(&mut Rng) -> Fault;
@@ -63,10 +75,33 @@ pub(crate) const MENU: &[(Reach, Draw)] = &[
     (Reach::Few, |rng| Fault::DiskError { ppm: 1_000 + rng.below(100_000) }),
     (Reach::Few, |_| Fault::DiskFull),
     (Reach::Some, |rng| Fault::DiskSlow { factor: 2 + rng.below(10) }),
-    (Reach::Some, |rng| Fault::DiskStall { ppm: 1_000 + rng.below(20_000) }),
+    (Reach::Some, |rng| Fault::DiskStall { ppm: 1_000 + rng.below(200_000) }),
     (Reach::Some, |rng| Fault::BitRot { ppm: 1_000 + rng.below(50_000) }),
     (Reach::Few, |rng| Fault::ClockJump { by: rng.below(1_200) as i64 - 600 }),
     (Reach::Some, |rng| Fault::ClockDrift { ppm: rng.below(100) as i64 - 50 }),
+];
+
+/// What an attacker may be up to, each time with one or two nodes.
+const ATTACK_MENU: &[Draw] = &[
+    |_| Fault::Hostile(Hostile::NonForwarder),
+    |rng| Fault::Hostile(Hostile::Mute(rng.below(2) as u32)),
+    |_| Fault::Hostile(Hostile::IhaveFlood),
+    |_| Fault::Hostile(Hostile::IwantFlood),
+    |_| Fault::Hostile(Hostile::GraftFlood),
+    |_| Fault::Hostile(Hostile::StaleAnswers),
+    |_| Fault::Hostile(Hostile::SlowDrip),
+    |_| Fault::Hostile(Hostile::InventedPeers),
+    |_| Fault::Hostile(Hostile::Eclipse),
+    |rng| Fault::Hostile(Hostile::Censor(aim(rng))),
+    |_| Fault::Hostile(Hostile::BadBytes),
+    |_| Fault::Hostile(Hostile::ForgedStatements),
+    |_| Fault::Hostile(Hostile::IrrelevantFinds),
+    |_| Fault::Hostile(Hostile::EmptyFinds),
+    |_| Fault::Hostile(Hostile::OldNews),
+    |rng| Fault::Sybil { near: aim(rng), bits: 4 + rng.below(6) as u32 },
+    |_| Fault::CoLocated,
+    |_| Fault::Equivocate,
+    |rng| Fault::SearchSpam { statements: 1 + rng.below(30) as u32, imitated: 1 + rng.below(AIMS) as u32 },
 ];
 
 /// The scenario that a seed makes of another one.
@@ -84,7 +119,29 @@ pub fn vary(base: &Scenario, seed: u64) -> Scenario {
             scenario.random.push(random);
         }
     }
+    if rng.chance(ATTACKED, 100) {
+        attack(&mut scenario, &mut rng);
+    }
     scenario
+}
+
+/// One or two kinds of attacks. Lies about what is found need somebody who asks.
+fn attack(scenario: &mut Scenario, rng: &mut Rng) {
+    for _ in 0..1 + rng.below(ATTACKS) {
+        let fault = ATTACK_MENU[rng.index(ATTACK_MENU.len())](rng);
+        if matches!(fault, Fault::Hostile(Hostile::IrrelevantFinds | Hostile::EmptyFinds | Hostile::OldNews)) {
+            scenario.net.light = LIGHT;
+        }
+        let is_flood = matches!(fault, Fault::Hostile(Hostile::IhaveFlood | Hostile::IwantFlood | Hostile::GraftFlood));
+        let lasts = if is_flood { lasts(rng) } else { LONG };
+        let who = Who::Count(1 + rng.below(2) as u32);
+        scenario.random.push(Random { often: Often::Times(1), fault, who, lasts: Some(lasts) });
+    }
+}
+
+fn aim(rng: &mut Rng) -> Place {
+    let number = rng.below(AIMS) as u32;
+    if rng.chance(1, 2) { Place::Package(number) } else { Place::Lookup(number) }
 }
 
 fn who(reach: Reach, rng: &mut Rng) -> Who {

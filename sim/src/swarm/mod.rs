@@ -112,6 +112,7 @@ impl Swarm {
             let options = Options { wire: true, spurious: true, queue: QueueKind::Heap, hasher_key: seed | 1 };
             let (_, again) = carry_out(&options);
             report.events += again.events;
+            report.faults.merge(&again.faults);
             if again.digest != report.digest {
                 report.verdict = Verdict::Nondeterministic;
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::mem::discriminant;
 
 use sim::swarm::{Swarm, swarm, vary};
-use sim::{Scenario, Verdict};
+use sim::{Fault, Scenario, Verdict};
 
 #[test]
 fn each_seed_leaves_some_kinds_out_and_together_they_leave_out_none() {
@@ -20,6 +20,24 @@ fn each_seed_leaves_some_kinds_out_and_together_they_leave_out_none() {
     assert_eq!(vary(&base, 7), vary(&base, 7));
     assert!(scenarios.iter().any(|scenario| scenario.knobs != base.knobs));
     assert!(scenarios.iter().any(|scenario| scenario.net.transport != base.net.transport));
+}
+
+#[test]
+fn half_of_the_seeds_have_an_attacker_and_together_they_have_all() {
+    let base = Scenario::small(24).quiet();
+    let kind = |fault: Fault| match fault {
+        Fault::Hostile(hostile) => format!("{:?}", discriminant(&hostile)),
+        other => format!("{:?} of faults", discriminant(&other)),
+    };
+    let attacks = |scenario: Scenario| -> Vec<String> {
+        let faults = scenario.random.into_iter().map(|random| random.fault);
+        faults.filter(Fault::is_hostile).map(kind).collect()
+    };
+    let drawn: Vec<_> = (0..400).map(|seed| attacks(vary(&base, seed))).collect();
+    let attacked = drawn.iter().filter(|attacks| !attacks.is_empty()).count();
+    assert!((150..250).contains(&attacked), "{attacked}");
+    let kinds: BTreeSet<_> = drawn.into_iter().flatten().collect();
+    assert_eq!(kinds.len(), 19, "{kinds:?}");
 }
 
 #[test]
