@@ -34,6 +34,8 @@ pub enum Canary {
     PeersNeverForgive,
     /// Whom a dial has not reached once is never dialled again.
     PeersGiveUp,
+    /// The first answer is taken for the whole.
+    LightBelievesFirst,
 }
 
 #[cfg(feature = "canary")]
@@ -55,6 +57,7 @@ impl Canary {
         Self::SearchKeepsOld,
         Self::PeersNeverForgive,
         Self::PeersGiveUp,
+        Self::LightBelievesFirst,
     ];
 }
 

@@ -367,7 +367,7 @@ impl Kad {
         self.table.assert_consistent();
         self.providers.assert_consistent(config);
         self.records.assert_consistent(config);
-        self.queries.assert_bounds();
+        self.queries.assert_bounds(config);
     }
 
     fn raise(&mut self, event: KadEvent) {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::config::KadConfig;
 use crate::cx::Cx;
 use crate::id::{Owner, PeerIx, RequestId};
 use crate::kad::announce::Kind;
@@ -150,13 +151,15 @@ impl Queries {
     }
 
     /// See `Kad::assert_bounds`.
-    pub(super) fn assert_bounds(&self) {
+    pub(super) fn assert_bounds(&self, config: &KadConfig) {
         assert!(self.running.len() <= MAX_RUNNING);
         assert!(self.waiting.len() <= MAX_WAITING && self.background.len() <= MAX_WAITING);
         for (id, query) in &self.running {
             let of_lookup = self.requests.values().filter(|sent| sent.purpose == Purpose::Lookup(*id));
             let (all, slow) = of_lookup.fold((0, 0), |(all, slow), sent| (all + 1, slow + usize::from(sent.slow)));
-            assert!(query.lookup.is_within(all - slow, slow), "more than alpha in flight");
+            assert!(query.lookup.is_within(all - slow, slow), "more than the lookup allows itself in flight");
+            let alpha = config.alpha.max(1);
+            assert!(all - slow <= alpha && all <= 2 * alpha, "more than alpha in flight");
         }
     }
 

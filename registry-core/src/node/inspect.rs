@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::config::Config;
 use crate::id::{PeerId, PublisherId, TopicName};
 use crate::node::Node;
 use crate::node::operations::MAX_OPERATIONS;
@@ -120,14 +121,14 @@ impl Node {
         Load { connections: self.peers.connected().count(), known, operations: self.operations.len() }
     }
 
-    /// Panics when something of the DHT is over its bound or contradicts itself.
-    pub fn assert_kad_bounds(&self) {
-        self.kad.assert_bounds(&self.config.kad);
+    /// Panics when something of the DHT is over its bound in this configuration or contradicts itself.
+    pub fn assert_kad_bounds(&self, config: &Config) {
+        self.kad.assert_bounds(&config.kad);
     }
 
-    /// Panics when something of pubsub is over its bound or contradicts itself.
-    pub fn assert_gossip_bounds(&self) {
-        self.gossip.assert_bounds(&self.config.gossip);
+    /// Panics when something of pubsub is over its bound in this configuration or contradicts itself.
+    pub fn assert_gossip_bounds(&self, config: &Config) {
+        self.gossip.assert_bounds(&config.gossip);
     }
 
     /// Panics when something else is over its bound.

@@ -8,6 +8,7 @@
 //! | `delivery` | G1, G4, U1, U4: who was told of what, how often |
 //! | `records` | R1, R2, R5, X1: what nodes show of packages, and what they hold of logs |
 //! | `node` | N1, N2, G3, R6, H1: what one node holds, does and says of others |
+//! | `rest` | N4: what goes on when nobody asks for anything |
 //! | `panics` | N3 |
 
 pub mod closest;
@@ -16,6 +17,7 @@ pub mod mesh;
 pub mod node;
 pub mod panics;
 pub mod records;
+pub mod rest;
 pub mod table;
 
 use std::fmt;
@@ -28,6 +30,13 @@ use crate::engine::{NodeIx, Step, World};
 use crate::mix::mix;
 use crate::scenario::SECOND;
 use records::Truth;
+
+/// All properties of a run; a test sees that each has one that makes it fire.
+pub const IDS: [&str; 33] = [
+    "G1", "G2", "G3", "G4", "G5", "H1", "K1", "K2", "K2-load", "K3", "K4", "K4-hops", "K5", "K7", "N1", "N1-ban",
+    "N1-frame", "N2", "N2-end", "N2-spin", "N3", "N4", "R1", "R2", "R2-log", "R3", "R4", "R5", "R5-out", "R6", "U1",
+    "U4", "X1",
+];
 
 /// Violations described in full; the rest is only counted.
 const MAX_EXAMPLES: usize = 5;
@@ -122,7 +131,7 @@ impl Checkers {
             Box::new(table::Tables::new(world, config)),
             Box::new(table::Health::new(world, config)),
             Box::new(mesh::Meshes::new(config)),
-            Box::new(node::Bounds::new(world, config)),
+            Box::new(node::Bounds::new(world)),
             Box::new(node::Conduct::default()),
             Box::new(node::Expiry::new(world, config)),
             Box::new(records::Shown::new(truth)),

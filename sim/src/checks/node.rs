@@ -1,7 +1,7 @@
 //! One node: what it holds, how busy it is, whom it blames, and what it still says of others.
 
+use registry_core::Config;
 use registry_core::event::Event;
-use registry_core::{Config, Duration, Role};
 
 use super::panics::guard;
 use super::{Check, Checker};
@@ -20,12 +20,8 @@ const SLACK: u64 = 60 * SECOND;
 
 /// N1, N2, G3 and the bounds of the DHT.
 pub struct Bounds {
-    connections: usize,
-    known: usize,
     busy: Vec<Busy>,
     load: Check,
-    role: Role,
-    ban_time: Duration,
     bans: Check,
     storm: Check,
     gossip: Check,
@@ -41,14 +37,10 @@ struct Busy {
 }
 
 impl Bounds {
-    /// For nodes with this configuration.
-    pub fn new(world: &World, config: &Config) -> Self {
+    /// Nothing has happened yet.
+    pub fn new(world: &World) -> Self {
         Self {
-            connections: 2 * config.peers.max_connections + SPARE_CONNECTIONS,
-            known: config.peers.max_known + 2 * config.peers.max_connections + SPARE_CONNECTIONS,
             busy: vec![Busy::default(); world.len() as usize],
-            role: config.role,
-            ban_time: config.peers.ban_time,
             bans: Check::new("N1-ban", "no ban holds for longer than the configuration says"),
             load: Check::new("N1", "connections, known peers, operations and queues stay within their caps"),
             storm: Check::new("N2", "a node has at most 2,000 timeouts and 50,000 events in a virtual second"),
@@ -74,17 +66,16 @@ impl Checker for Bounds {
 
     fn sampled(&mut self, world: &World, ix: NodeIx) {
         let Some(node) = world.node(ix) else { return };
-        let load = node.load();
-        let fits = load.connections <= self.connections && load.known <= self.known;
+        let (load, config) = (node.load(), world.configuration(ix));
+        let connections = 2 * config.peers.max_connections + SPARE_CONNECTIONS;
+        let fits = load.connections <= connections && load.known <= config.peers.max_known + connections;
         self.load.judge(fits, || format!("node {ix}: {load:?}"));
         let ban = node.longest_ban().unwrap_or_default();
-        let ban_time =
-            if world.host(ix).role() == self.role { self.ban_time } else { Config::of(Role::Light).peers.ban_time };
-        self.bans.judge(ban <= ban_time, || format!("node {ix} bans somebody for {ban:?}"));
+        self.bans.judge(ban <= config.peers.ban_time, || format!("node {ix} bans somebody for {ban:?}"));
         for (check, holds) in [
             (&mut self.load, guard(|| node.assert_bounds())),
-            (&mut self.gossip, guard(|| node.assert_gossip_bounds())),
-            (&mut self.kad, guard(|| node.assert_kad_bounds())),
+            (&mut self.gossip, guard(|| node.assert_gossip_bounds(config))),
+            (&mut self.kad, guard(|| node.assert_kad_bounds(config))),
         ] {
             let said = holds.err();
             check.judge(said.is_none(), || format!("node {ix} at {} s: {said:?}", world.now() / SECOND));

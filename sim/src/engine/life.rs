@@ -26,8 +26,9 @@ impl World {
             self.fired.add(Effect::Restart, 1);
         }
         let seed = node_seed(self.seed, ix, host.life);
-        let usual = self.planted.config.as_ref().unwrap_or(&self.config);
-        let config = if host.role == self.config.role { usual } else { &self.light_config };
+        let is_usual = host.role == self.config.role;
+        let planted = self.planted.config.as_ref().filter(|_| is_usual);
+        let config = planted.unwrap_or(if is_usual { &self.config } else { &self.light_config });
         host.node = Some(Box::new(Node::new(Arc::clone(config), host.local.clone(), seed, start)));
         host.server = config.kad.server;
         let batches = host.disk.recovery();

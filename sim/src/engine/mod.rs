@@ -313,6 +313,11 @@ impl World {
         self.hosts[ix as usize].node.as_deref()
     }
 
+    /// What the scenario configures a node to, whatever is planted.
+    pub fn configuration(&self, ix: NodeIx) -> &Config {
+        if self.hosts[ix as usize].role == self.config.role { &self.config } else { &self.light_config }
+    }
+
     /// What a node's monotonic clock shows.
     pub fn clock(&self, ix: NodeIx) -> Instant {
         self.hosts[ix as usize].clock.instant(self.now)

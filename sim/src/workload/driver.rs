@@ -10,6 +10,7 @@ use registry_core::search::SearchPage;
 
 use super::{Op, Simulation, Why};
 use crate::checks::panics::guard;
+use crate::checks::rest::Rest;
 use crate::engine::{NodeIx, Step};
 use crate::judge::is_recoverable;
 use crate::mix::{lookup_key, stream};
@@ -35,7 +36,7 @@ impl Simulation<'_> {
     }
 
     /// Lets virtual time go on by so many microseconds; false when the run is over: its end has come, or everything was
-    /// asked and answered.
+    /// asked and answered, and has come to rest.
     pub fn advance(&mut self, micros: u64) -> bool {
         let asked = self.scenario.judge_at() + JUDGE_TIME;
         let until = (self.until + micros).min(self.end_at());
@@ -44,7 +45,11 @@ impl Simulation<'_> {
             return false;
         }
         self.until = until;
-        until < self.end_at() && (until < asked || !self.ops.is_empty())
+        if until >= asked && self.ops.is_empty() && self.rest.is_none() {
+            self.rest = Some(Rest::new(until));
+        }
+        let is_over = self.rest.as_mut().is_some_and(|rest| rest.goes_on(&self.world, until));
+        until < self.end_at() && !is_over
     }
 
     /// What happens at a full second belongs to the second that begins with it.

@@ -14,7 +14,8 @@ use crate::checks::delivery::Ledger;
 use crate::checks::mesh::mean_degree;
 use crate::checks::panics::guard;
 use crate::checks::records::Truth;
-use crate::checks::{Check, Checkers};
+use crate::checks::rest::Rest;
+use crate::checks::{Check, Checkers, IDS};
 use crate::engine::{NodeIx, Options, Planted, World};
 use crate::judge;
 use crate::report::{Report, Slo, Work, cpu_seconds, peak_rss_bytes, quantile};
@@ -83,6 +84,8 @@ pub struct Simulation<'a> {
     unanswerable: u64,
     /// When a fault was last in force at a running node, in microseconds.
     hindered_at: Option<u64>,
+    /// Begins when everything was asked and answered.
+    rest: Option<Rest>,
     work: Work,
     seconds: Seconds,
 }
@@ -121,6 +124,7 @@ impl<'a> Simulation<'a> {
             panics: Check::new("N3", "nothing panics"),
             unanswerable: 0,
             hindered_at: None,
+            rest: None,
             work: Work::default(),
             seconds: Seconds::default(),
             packages,
@@ -145,7 +149,7 @@ impl<'a> Simulation<'a> {
 
     /// When the run ends at the latest, in microseconds.
     pub fn end_at(&self) -> u64 {
-        self.scenario.judge_at() + JUDGE_TIME + END_TIME
+        self.scenario.judge_at() + JUDGE_TIME + END_TIME + Rest::TIME
     }
 
     /// What decides everything.
@@ -225,6 +229,7 @@ impl<'a> Simulation<'a> {
         let late = self.checkers.quiet(world) >= CATCH_UP;
         let mut checks = self.checkers.checks();
         checks.extend(self.lookups.checks(world.len()));
+        checks.extend(self.rest.filter(|_| world.is_quiet()).map(|rest| rest.check(world, self.until)));
         checks.extend([
             self.bytes.clone(),
             self.found.clone(),
@@ -244,9 +249,11 @@ impl<'a> Simulation<'a> {
             "R3" => check.evaluated > 0 || fetches,
             "R4" => check.evaluated > 0 || asks,
             "G4" | "U4" => check.evaluated > 0 || self.hindered_at.is_none(),
+            "N4" => check.evaluated > 0,
             _ => true,
         });
         checks.sort_by_key(|check| check.id);
+        debug_assert!(checks.iter().all(|check| IDS.contains(&check.id)), "a property that is not listed");
         let slos = vec![
             Slo::new("publish to findable", &self.announced.delays, 1_000_000),
             Slo::new("lookup", &self.lookups.times, 500_000),

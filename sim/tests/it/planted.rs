@@ -6,7 +6,8 @@ use registry_core::action::{Action, StoreRequest, Table};
 use registry_core::catalog::{Name, ReleaseInfo};
 use registry_core::event::{DhtResult, Event, OpError};
 use registry_core::peers::Offence;
-use registry_core::{Config, Digest, Protocol};
+use registry_core::{Config, Digest, Duration, Protocol};
+use sim::checks::IDS;
 use sim::engine::{NodeIx, Planted};
 use sim::scenario::SECOND;
 use sim::{Options, Report, Scenario, Simulation, Verdict, plan};
@@ -42,11 +43,25 @@ fn astray(change: impl FnOnce(&mut Config)) -> Planted {
     Planted { config: Some(configured(change)), ..Planted::default() }
 }
 
+/// All nodes run with the usual configuration, whatever the scenario says.
+fn usual() -> Planted {
+    Planted { config: Some(Arc::default()), ..Planted::default() }
+}
+
 #[track_caller]
 fn assert_fires(report: &Report, id: &str) {
     let check = report.checks.iter().find(|check| check.id == id).expect("the check exists");
     assert!(check.violations > 0, "{id} does not fire: {report}");
     assert!(matches!(report.verdict, Verdict::Violation | Verdict::Liveness), "{report}");
+}
+
+#[test]
+fn each_check_has_a_test_that_sees_it_fire() {
+    let here = include_str!("planted.rs");
+    let by_canary = include_str!("../canaries.rs");
+    let fires = |id: &&str| here.contains(&format!(", \"{id}\");")) || by_canary.contains(&format!(", \"{id}\"),"));
+    let never: Vec<_> = IDS.into_iter().filter(|id| !fires(id)).collect();
+    assert!(never.is_empty(), "nothing makes {never:?} fire");
 }
 
 #[test]
@@ -141,6 +156,15 @@ fn a_message_delivered_twice_is_found_out() {
 }
 
 #[test]
+fn a_message_never_delivered_is_found_out() {
+    let forgetful = tamper(|node, action| match action {
+        Action::Emit(Event::PubsubMessage { .. }) if node == 3 => vec![],
+        action => vec![action],
+    });
+    assert_fires(&run(&quiet(), forgetful), "G4");
+}
+
+#[test]
 fn an_operation_that_never_ends_is_found_out() {
     let hanging = tamper(|_, action| match action {
         Action::Emit(Event::Fetched { .. }) => vec![],
@@ -215,8 +239,36 @@ fn a_charge_against_an_honest_node_is_found_out() {
 #[test]
 fn a_book_over_its_cap_is_found_out() {
     let config = configured(|config| (config.peers.max_known, config.peers.max_connections) = (1, 1));
-    let usual = Planted { config: Some(Arc::default()), ..Planted::default() };
-    assert_fires(&run(&Scenario { config, ..idle(80) }, usual), "N1");
+    assert_fires(&run(&Scenario { config, ..idle(80) }, usual()), "N1");
+}
+
+#[test]
+fn caches_over_their_caps_are_found_out() {
+    let config = configured(|config| config.gossip.seen_capacity = 1);
+    assert_fires(&run(&Scenario { config, ..quiet() }, usual()), "G3");
+}
+
+#[test]
+fn provider_records_over_their_quota_are_found_out() {
+    let config = configured(|config| config.kad.max_provider_records = 1);
+    assert_fires(&run(&Scenario { config, ..idle(14) }, usual()), "K2-load");
+}
+
+#[test]
+fn a_storm_of_events_is_found_out() {
+    let mut is_due = true;
+    let storm = tamper(move |node, action| {
+        let is_first = node == 3 && is_due && matches!(action, Action::Send { .. });
+        is_due &= !is_first;
+        vec![action; if is_first { 60_000 } else { 1 }]
+    });
+    assert_fires(&run(&idle(8), storm), "N2");
+}
+
+#[test]
+fn a_network_that_does_not_come_to_rest_is_found_out() {
+    let hasty = |config: &mut Config| config.sync.interval = Duration::from_millis(20);
+    assert_fires(&run(&idle(8), astray(hasty)), "N4");
 }
 
 #[test]
