@@ -52,7 +52,7 @@ impl Default for Config {
 pub struct PeersConfig {
     /// Addresses may be private or loopback (a LAN, a test); otherwise such addresses of others are dropped.
     pub allow_private_addrs: bool,
-    /// Below this many connections the node dials peers it knows.
+    /// Below this many connections the node dials peers it knows. With 0 it looks for none by itself.
     pub min_connections: usize,
     /// Above `max_connections`, connections are closed down to this many.
     pub low_connections: usize,
@@ -62,7 +62,8 @@ pub struct PeersConfig {
     pub trim_grace: Duration,
     /// First wait after a failed dial; doubles (jittered) up to `max_backoff`.
     pub min_backoff: Duration,
-    /// See `min_backoff`.
+    /// See `min_backoff`. About this often, in a large network less, a node calls on an entrance and on a peer it was
+    /// connected to before, also with enough connections: parts of a network that have lost each other meet again.
     pub max_backoff: Duration,
     /// Points of misbehaviour that lead to a ban; points decay by half each `offence_half_life`.
     pub ban_threshold: u32,

@@ -199,6 +199,7 @@ impl Model {
                     }
                     PeerEvent::Banned { peer } => self.kad.handle_peer_banned(&mut self.world.cx(), peer),
                     PeerEvent::Down { peer } => self.kad.handle_peer_down(&mut self.world.cx(), peer),
+                    PeerEvent::Visited { peer } => self.kad.explore(&mut self.world.cx(), peer),
                     PeerEvent::Up { .. }
                     | PeerEvent::Protocols { .. }
                     | PeerEvent::Dialled { .. }

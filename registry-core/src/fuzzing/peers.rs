@@ -35,7 +35,8 @@ impl Model {
                 PeerEvent::Protocols { .. }
                 | PeerEvent::Banned { .. }
                 | PeerEvent::Dialled { .. }
-                | PeerEvent::Lonely => {}
+                | PeerEvent::Lonely
+                | PeerEvent::Visited { .. } => {}
             }
         }
         for action in world.actions() {

@@ -243,7 +243,7 @@ impl Kad {
                 Work::Put(_) => self.announcements.remove(Kind::Value, &key),
                 Work::Provide { tell: true } => self.announcements.remove(Kind::Provider, &key),
                 Work::Closest
-                | Work::Refresh { .. }
+                | Work::Refresh(_)
                 | Work::Get(_)
                 | Work::Provide { tell: false }
                 | Work::Providers { .. } => None,

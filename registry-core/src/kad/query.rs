@@ -11,7 +11,7 @@ use crate::id::{Owner, PeerIx, RequestId};
 use crate::kad::announce::Kind;
 use crate::kad::lookup::{Breadth, Lookup, Referrer};
 use crate::kad::pace::Pace;
-use crate::kad::position::Position;
+use crate::kad::position::{Distance, Position};
 use crate::kad::values::{Get, Store};
 use crate::kad::{Kad, KadEvent, MAX_FOUND, QueryId, Timer, message};
 use crate::time::{Duration, Instant};
@@ -70,10 +70,7 @@ struct Query {
 #[derive(Debug)]
 pub(super) enum Work {
     Closest,
-    /// Meets peers of one part of the key space; `own` for this node's own neighbourhood.
-    Refresh {
-        own: bool,
-    },
+    Refresh(Region),
     Get(Get),
     Put(Store),
     /// `tell` for the first announcement, which somebody waits for.
@@ -84,6 +81,17 @@ pub(super) enum Work {
         found: Vec<PeerIx>,
         wanted: usize,
     },
+}
+
+/// Whose peers a refresh is to meet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Region {
+    /// One part of the key space.
+    Bucket,
+    /// This node's own neighbourhood.
+    Own,
+    /// The same, as this peer and those it names know it.
+    OwnThrough(PeerIx),
 }
 
 /// A request in flight.
@@ -126,14 +134,14 @@ impl Queries {
         let query = self.running.get_mut(&id)?;
         match &mut query.work {
             Work::Get(get) => Some((&query.key, get)),
-            Work::Closest | Work::Refresh { .. } | Work::Put(_) | Work::Provide { .. } | Work::Providers { .. } => None,
+            Work::Closest | Work::Refresh(_) | Work::Put(_) | Work::Provide { .. } | Work::Providers { .. } => None,
         }
     }
 
     pub(super) fn store_mut(&mut self, id: QueryId) -> Option<&mut Store> {
         match &mut self.running.get_mut(&id)?.work {
             Work::Put(store) => Some(store),
-            Work::Closest | Work::Refresh { .. } | Work::Get(_) | Work::Provide { .. } | Work::Providers { .. } => None,
+            Work::Closest | Work::Refresh(_) | Work::Get(_) | Work::Provide { .. } | Work::Providers { .. } => None,
         }
     }
 
@@ -191,7 +199,7 @@ impl Query {
     fn new(waiting: Waiting, lookup: Lookup) -> (QueryId, Self) {
         let Waiting { id, key, work } = waiting;
         let kind = match work {
-            Work::Closest | Work::Refresh { .. } | Work::Put(_) | Work::Provide { .. } => KadKind::FindNode,
+            Work::Closest | Work::Refresh(_) | Work::Put(_) | Work::Provide { .. } => KadKind::FindNode,
             Work::Get(_) => KadKind::GetValue,
             Work::Providers { .. } => KadKind::GetProviders,
         };
@@ -211,13 +219,13 @@ impl Work {
         match self {
             Self::Get(get) => get.best().is_some(),
             Self::Providers { found, .. } => !found.is_empty(),
-            Self::Closest | Self::Refresh { .. } | Self::Put(_) | Self::Provide { .. } => false,
+            Self::Closest | Self::Refresh(_) | Self::Put(_) | Self::Provide { .. } => false,
         }
     }
 
     fn is_background(&self) -> bool {
         match self {
-            Self::Refresh { .. } | Self::Provide { tell: false } => true,
+            Self::Refresh(_) | Self::Provide { tell: false } => true,
             Self::Put(store) => !store.tell,
             Self::Closest | Self::Get(_) | Self::Provide { tell: true } | Self::Providers { .. } => false,
         }
@@ -251,8 +259,8 @@ impl Kad {
         let config = &cx.config.kad;
         // A refresh wants to meet peers of a region, not to know the closest ones of a point.
         let k = match waiting.work {
-            Work::Refresh { own: false } => config.beta,
-            Work::Refresh { own: true }
+            Work::Refresh(Region::Bucket) => config.beta,
+            Work::Refresh(Region::Own | Region::OwnThrough(_))
             | Work::Closest
             | Work::Get(_)
             | Work::Put(_)
@@ -260,11 +268,25 @@ impl Kad {
             | Work::Providers { .. } => config.k,
         };
         let target = Position::of(&waiting.key);
-        let mut seeds = self.table.closest(target, config.k, |entry| !entry.is_failing());
-        if seeds.len() < config.k {
-            seeds = self.table.closest(target, config.k, |_| true);
-        }
+        let seeds = match waiting.work {
+            Work::Refresh(Region::OwnThrough(peer)) => {
+                let id = cx.peers.id(peer);
+                id.map(|id| (Position::of(id.as_bytes()).distance(target), peer)).into_iter().collect()
+            }
+            Work::Refresh(Region::Bucket | Region::Own)
+            | Work::Closest
+            | Work::Get(_)
+            | Work::Put(_)
+            | Work::Provide { .. }
+            | Work::Providers { .. } => self.seeds(target, config.k),
+        };
         Lookup::new(target, Breadth { k, alpha: config.alpha, beta: config.beta }, seeds)
+    }
+
+    /// The closest entries of the table; failing ones only where there are not enough others.
+    fn seeds(&self, target: Position, k: usize) -> Vec<(Distance, PeerIx)> {
+        let seeds = self.table.closest(target, k, |entry| !entry.is_failing());
+        if seeds.len() < k { self.table.closest(target, k, |_| true) } else { seeds }
     }
 
     /// Asks whom the lookup wants asked, and ends it when it is done.
@@ -356,11 +378,9 @@ impl Kad {
             Purpose::Store(id) => {
                 let ok = self.queries.running.get(&id).is_some_and(|query| match &query.work {
                     Work::Put(store) => store.is_echo(&query.key, msg),
-                    Work::Closest
-                    | Work::Refresh { .. }
-                    | Work::Get(_)
-                    | Work::Provide { .. }
-                    | Work::Providers { .. } => false,
+                    Work::Closest | Work::Refresh(_) | Work::Get(_) | Work::Provide { .. } | Work::Providers { .. } => {
+                        false
+                    }
                 });
                 self.acknowledged(cx, id, ok);
             }
@@ -385,7 +405,7 @@ impl Kad {
                     self.raise(event);
                 }
             }
-            Work::Closest | Work::Refresh { .. } | Work::Put(_) | Work::Provide { .. } => {}
+            Work::Closest | Work::Refresh(_) | Work::Put(_) | Work::Provide { .. } => {}
         }
         self.advance(cx, id);
     }
@@ -407,7 +427,7 @@ impl Kad {
                     None => {}
                 }
             }
-            Work::Closest | Work::Refresh { .. } | Work::Get(_) | Work::Provide { .. } | Work::Providers { .. } => {
+            Work::Closest | Work::Refresh(_) | Work::Get(_) | Work::Provide { .. } | Work::Providers { .. } => {
                 self.end(cx, id);
             }
         }
@@ -438,11 +458,8 @@ impl Kad {
                 let (peers, hops) = (lookup.closest().collect(), lookup.hops());
                 self.raise(KadEvent::Closest { query: id, peers, asked, answered, hops });
             }
-            Work::Refresh { own } => {
-                if own {
-                    self.plan_refresh(cx);
-                }
-            }
+            Work::Refresh(Region::Own) => self.plan_refresh(cx),
+            Work::Refresh(Region::Bucket | Region::OwnThrough(_)) => {}
             Work::Get(get) => {
                 let value = get.best();
                 if let Some(best) = get.into_best() {

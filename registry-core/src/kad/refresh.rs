@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::cx::Cx;
 use crate::id::PeerIx;
 use crate::kad::position::Position;
-use crate::kad::query::{Purpose, Work};
+use crate::kad::query::{Purpose, Region, Work};
 use crate::kad::{Kad, Timer, around, message};
 use crate::time::{Duration, Instant};
 use crate::wire::kad::KadKind;
@@ -44,6 +44,16 @@ impl Kad {
         }
     }
 
+    /// A peer may belong to a part of the network that this node has lost sight of: those closest to this node there
+    /// are met. They tell others, as refresh does. A node that knows nobody else does a first refresh anyway.
+    pub(crate) fn explore(&mut self, cx: &mut Cx<'_>, through: PeerIx) {
+        if self.table.entries().any(|entry| entry.peer != through) {
+            let query = self.queries.new_id();
+            let own = Bytes::copy_from_slice(cx.local.id.as_bytes());
+            self.begin(cx, query, own, Work::Refresh(Region::OwnThrough(through)));
+        }
+    }
+
     pub(super) fn start_refresh(&mut self, cx: &mut Cx<'_>) {
         if self.table.is_empty() {
             self.refresh = Refresh::default();
@@ -58,7 +68,7 @@ impl Kad {
         }
         let query = self.queries.new_id();
         let own = Bytes::copy_from_slice(cx.local.id.as_bytes());
-        self.begin(cx, query, own, Work::Refresh { own: true });
+        self.begin(cx, query, own, Work::Refresh(Region::Own));
     }
 
     /// The own neighbourhood is known now: one lookup for each bucket up to the last that has entries, unless the
@@ -92,7 +102,7 @@ impl Kad {
     pub(super) fn step_refresh(&mut self, cx: &mut Cx<'_>) {
         let Some(key) = self.refresh.plan.pop() else { return };
         let query = self.queries.new_id();
-        self.begin(cx, query, key, Work::Refresh { own: false });
+        self.begin(cx, query, key, Work::Refresh(Region::Bucket));
         if !self.refresh.plan.is_empty() {
             let sparse = self.table.len() < 2 * cx.config.kad.k;
             let step = if sparse { JOIN_STEP } else { STEP };

@@ -224,6 +224,7 @@ impl Node {
             PeerEvent::Banned { peer } => self.kad.handle_peer_banned(cx!(self, kad), peer),
             PeerEvent::RequestFailed { id, why } => self.handle_request_failed(id, why),
             PeerEvent::Dialled { dial, peer } => self.finish_connect(dial, peer),
+            PeerEvent::Visited { peer } => self.kad.explore(cx!(self, kad), peer),
             PeerEvent::Lonely => {
                 let mut key = [0; 32];
                 self.rngs.node.fill(&mut key);

@@ -55,6 +55,8 @@ pub(super) struct Entry {
     pub(super) dial: DialState,
     /// Asked to close; the shell has not confirmed it yet.
     pub(super) closing: bool,
+    /// Called on, to see whether it leads to others than this node knows.
+    pub(super) visited: bool,
     pub(super) conn: Option<Box<Conn>>,
     pub(super) history: Option<Box<History>>,
     pins: u32,
@@ -71,6 +73,7 @@ impl Entry {
             retry_at: None,
             dial: DialState::Idle,
             closing: false,
+            visited: false,
             conn: None,
             history: None,
             pins: 0,

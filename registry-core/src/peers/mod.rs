@@ -87,6 +87,8 @@ pub(crate) enum PeerEvent {
     Dialled { dial: DialId, peer: Option<PeerIx> },
     /// Fewer connections than wanted: a lookup would help.
     Lonely,
+    /// An entrance or an old acquaintance that this node called on serves the DHT: it may know others than this node.
+    Visited { peer: PeerIx },
 }
 
 /// First-hand observations of a peer as provider of blocks; the inputs of ranking.
@@ -353,6 +355,7 @@ impl Peers {
         let was = core::mem::replace(&mut conn.protocols, info.protocols);
         let first = !core::mem::replace(&mut conn.identified, true);
         conn.agent = shortened(info.agent);
+        let visited = core::mem::take(&mut entry.visited);
         let before = entry.addrs.all().clone();
         entry.addrs.forget_hearsay();
         let told = acceptable(id, &info.listen_addrs, config.peers.allow_private_addrs);
@@ -363,6 +366,9 @@ impl Peers {
         }
         if first || was != info.protocols {
             self.events.push_back(PeerEvent::Protocols { peer, was, now: info.protocols });
+        }
+        if visited && info.protocols.kad {
+            self.events.push_back(PeerEvent::Visited { peer });
         }
     }
 
@@ -395,6 +401,7 @@ impl Peers {
         }
         self.trim(now, config, out, keep);
         self.maintain(now, config, out);
+        self.visit(now, config, out);
         self.start_queued(now, config, out);
         self.write_rows(now, unix, out);
     }

@@ -6,14 +6,14 @@ use core::cmp::Reverse;
 use multiaddr::Multiaddr;
 
 use super::addr::{AddrClass, split_peer};
-use super::book::DialState;
+use super::book::{DialState, Entry};
 use super::dial::{Target, backoff};
 use super::{PeerEvent, Peers};
 use crate::action::{Action, DisconnectReason};
 use crate::config::Config;
 use crate::cx::Outbox;
 use crate::id::{DialId, PeerId, PeerIx};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, micros};
 
 /// While there are too few connections, a newly learnt address is tried this soon (jittered): a lookup's answers arrive
 /// together and are chosen from together.
@@ -21,6 +21,10 @@ const CANDIDATE_DELAY: Duration = Duration::from_millis(200);
 
 /// `Lonely` is raised at most this often.
 const LONELY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// All nodes together call on an entrance about this often, however many they are, as far as each knows them; but no
+/// node by itself more often than `max_backoff`.
+const VISITS_APART: Duration = Duration::from_secs(10);
 
 /// Above one and a half times the maximum, the grace is shorter by this factor: newcomers (who need an answer or two to
 /// find others) come and go quickly, before the node is so full that it must close its door to them. What is left is
@@ -35,13 +39,15 @@ pub(super) struct Policy {
     /// Attempts since a connection was last won or lost; paces the next one.
     attempts: u8,
     lonely_at: Option<Instant>,
+    /// When to call on somebody this node has lost sight of, enough connections or not.
+    visit_at: Option<Instant>,
     /// Set while there are more connections than wanted.
     trim_at: Option<Instant>,
 }
 
 impl Policy {
     pub(super) fn next(&self) -> Option<Instant> {
-        [self.maintain_at, self.trim_at].into_iter().flatten().min()
+        [self.maintain_at, self.visit_at, self.trim_at].into_iter().flatten().min()
     }
 
     fn maintain_by(&mut self, at: Instant) {
@@ -50,7 +56,7 @@ impl Policy {
 }
 
 impl Peers {
-    /// Dials an address now, and again (with back-off) whenever this node has too few connections.
+    /// Dials an address now, again (with back-off) whenever this node has too few connections, and now and then.
     pub(crate) fn add_bootstrap(&mut self, now: Instant, config: &Config, out: &mut Outbox, addr: Multiaddr) {
         self.tick(now);
         let Some((addr, peer)) = split_peer(&addr) else { return };
@@ -60,6 +66,7 @@ impl Peers {
         if let Some(index) = self.bootstraps.add(addr, peer) {
             self.dial_bootstrap(now, config, out, index);
             self.policy.maintain_by(now + config.peers.min_backoff);
+            self.plan_visit(now, config);
         }
     }
 
@@ -74,6 +81,7 @@ impl Peers {
     /// A connection came or went.
     pub(super) fn connections_changed(&mut self, now: Instant, config: &Config) {
         self.policy.attempts = 0;
+        self.plan_visit(now, config);
         if self.wants_more(config) {
             let soon = now + self.rng.jitter(config.peers.min_backoff);
             self.policy.maintain_by(soon);
@@ -122,12 +130,56 @@ impl Peers {
         }
     }
 
+    /// Calls on an entrance and on a peer reached before. Nothing else brings islands together that are large enough for
+    /// themselves, or leads to an entrance that came back as somebody else.
+    pub(super) fn visit(&mut self, now: Instant, config: &Config, out: &mut Outbox) {
+        if self.policy.visit_at.take_if(|at| *at <= now).is_none() {
+            return;
+        }
+        self.plan_visit(now, config);
+        let mut entrances = self.bootstraps.due(now);
+        entrances.retain(|index| !self.is_connected_to_entrance(*index));
+        for index in self.rng.sample(entrances, 1) {
+            self.dial_bootstrap(now, config, out, index);
+        }
+        let reached = self.candidates(now).filter(|(_, entry)| !entry.addrs.confirmed().is_empty());
+        let reached: Vec<_> = reached.map(|(peer, _)| peer).collect();
+        for peer in self.rng.sample(reached, 1) {
+            if let Some(entry) = self.book.get_mut(peer) {
+                entry.visited = true;
+            }
+            self.try_dial(now, config, out, peer);
+        }
+    }
+
+    /// Drawn so that nodes which have started together do not go on together.
+    fn plan_visit(&mut self, now: Instant, config: &Config) {
+        let alone = self.connected.is_empty() && self.bootstraps.is_empty();
+        if self.policy.visit_at.is_some() || config.peers.min_connections == 0 || alone {
+            return;
+        }
+        let known = u32::try_from(self.book.len()).unwrap_or(u32::MAX);
+        let apart = VISITS_APART.saturating_mul(known).max(config.peers.max_backoff);
+        let wait = Duration::from_micros(1 + self.rng.below(micros(apart).saturating_mul(2)));
+        self.policy.visit_at = Some(now + wait);
+    }
+
+    fn is_connected_to_entrance(&self, index: usize) -> bool {
+        let peer = self.bootstraps.get(index).and_then(|entrance| entrance.peer);
+        peer.and_then(|id| self.find_connected(&id)).is_some()
+    }
+
+    /// Unconnected peers that may be dialled.
+    fn candidates(&self, now: Instant) -> impl Iterator<Item = (PeerIx, &Entry)> {
+        let is_idle = |entry: &Entry| entry.conn.is_none() && entry.dial == DialState::Idle;
+        self.book.iter().filter(move |(_, entry)| is_idle(entry) && self.may_dial(now, entry))
+    }
+
     fn dial_bootstrap(&mut self, now: Instant, config: &Config, out: &mut Outbox, index: usize) {
         let Some(entrance) = self.bootstraps.get(index) else { return };
         let expected = entrance.peer.filter(|_| entrance.named);
         let addr = entrance.addr.clone();
-        let connected = entrance.peer.and_then(|id| self.find_connected(&id)).is_some();
-        if connected || !self.may_dial_addr(config, &addr, expected) {
+        if self.is_connected_to_entrance(index) || !self.may_dial_addr(config, &addr, expected) {
             return;
         }
         let dial = DialId(out.next_id());
@@ -142,11 +194,8 @@ impl Peers {
     fn dial_candidates(&mut self, now: Instant, config: &Config, out: &mut Outbox) {
         let pending = self.connected.len() + self.dialer.in_flight();
         let wanted = config.peers.min_connections.saturating_sub(pending);
-        let candidates = self
-            .book
-            .iter()
-            .filter(|(_, entry)| entry.conn.is_none() && entry.dial == DialState::Idle && self.may_dial(now, entry));
-        let (reached, heard): (Vec<_>, Vec<_>) = candidates
+        let (reached, heard): (Vec<_>, Vec<_>) = self
+            .candidates(now)
             .map(|(peer, entry)| (peer, entry.addrs.confirmed().is_empty()))
             .partition(|(_, only_heard)| !only_heard);
         let mut chosen = self.rng.sample(reached, wanted);
@@ -182,6 +231,9 @@ impl Peers {
             entrance.dialling = false;
             entrance.retry_at = None;
             entrance.peer = Some(id);
+        }
+        if let Some(entry) = self.find(&id).and_then(|peer| self.book.get_mut(peer)) {
+            entry.visited = true;
         }
     }
 

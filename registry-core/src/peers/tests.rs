@@ -309,6 +309,63 @@ fn too_few_connections_lead_to_dials_and_a_lookup_and_never_to_spinning() {
 }
 
 #[test]
+fn an_entrance_and_an_old_acquaintance_are_called_on_though_there_are_enough_connections() {
+    let mut world = TestWorld::new(Config::default());
+    world.peers.add_bootstrap(world.now, &world.config, &mut world.out, TestWorld::addr(1));
+    world.up(1, Side::Dialer);
+    for n in 1..40 {
+        world.connect(n);
+    }
+    world.down(1);
+    world.down(2);
+    world.actions();
+    world.peer_events();
+    let (start, mut called) = (world.now, vec![]);
+    let is_of_peer = |(_, peer, _): &(_, Option<PeerId>, _)| *peer == Some(TestWorld::peer_id(2));
+    while !called.iter().any(is_of_peer) {
+        let next = world.peers.next_deadline().expect("calls some time");
+        let dials = dials(&world.tell_time(next.since(world.now)));
+        dials.iter().filter(|(_, peer, _)| peer.is_some()).for_each(|(dial, ..)| world.dial_failed(*dial));
+        called.extend(dials);
+        assert!(world.now.since(start) <= world.config.peers.max_backoff * 10);
+    }
+    let entrance = called.first().expect("an entrance is tried each time");
+    assert_eq!((entrance.1, &entrance.2[..]), (None, &[TestWorld::addr(1)][..]), "whoever is there now");
+
+    let (stranger, addr) = (TestWorld::peer_id(50), TestWorld::addr(1));
+    world.peers.handle_connected(world.now, &world.config, &mut world.out, stranger, addr, Side::Dialer);
+    world.identify(50, vec![]);
+    let peer = world.peers.find(&stranger).unwrap();
+    let events = world.peer_events();
+    assert!(events.contains(&PeerEvent::Visited { peer }), "{events:?}");
+}
+
+#[test]
+fn the_more_peers_a_node_knows_the_less_often_it_calls() {
+    let calls = |known: u64| {
+        let mut world = TestWorld::new(Config::default());
+        (0..known).for_each(|n| {
+            world.know(n);
+        });
+        for n in 0..20 {
+            world.connect(n);
+        }
+        world.down(0);
+        let (start, mut calls) = (world.now, 0);
+        while let Some(next) = world.peers.next_deadline().filter(|at| at.since(start) < Duration::from_secs(100_000)) {
+            for (dial, ..) in dials(&world.tell_time(next.since(world.now))) {
+                calls += 1;
+                world.dial_failed(dial);
+            }
+        }
+        calls
+    };
+    let (few, many) = (calls(20), calls(1_000));
+    assert!((200..500).contains(&few), "{few}");
+    assert!((4..25).contains(&many), "{many}");
+}
+
+#[test]
 fn too_many_connections_are_trimmed_after_the_grace_by_value() {
     let mut config = quiet();
     (config.peers.low_connections, config.peers.max_connections) = (3, 5);
@@ -590,7 +647,8 @@ proptest! {
                     | PeerEvent::Banned { .. }
                     | PeerEvent::RequestFailed { .. }
                     | PeerEvent::Dialled { .. }
-                    | PeerEvent::Lonely => {}
+                    | PeerEvent::Lonely
+                    | PeerEvent::Visited { .. } => {}
                 }
             }
             prop_assert!(world.peers.connected().eq(up.iter().copied()));

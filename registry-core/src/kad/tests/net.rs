@@ -87,6 +87,16 @@ impl Net {
         });
     }
 
+    /// As `introduce`, to learn whom the other knows.
+    pub(super) fn visit(&mut self, n: usize, to: usize) {
+        self.introduce(n, to);
+        self.run(Duration::from_secs(1));
+        self.with(n, |kad, cx| {
+            let peer = cx.peers.find(&TestWorld::peer_id(to as u64)).unwrap();
+            kad.explore(cx, peer);
+        });
+    }
+
     pub(super) fn kill(&mut self, n: usize) {
         self.nodes[n].alive = false;
         let links: Vec<_> = self.links.iter().copied().filter(|(a, b)| *a == n || *b == n).collect();
@@ -151,6 +161,7 @@ impl Net {
                     PeerEvent::Down { peer } => kad.handle_peer_down(&mut world.cx(), peer),
                     PeerEvent::Banned { peer } => kad.handle_peer_banned(&mut world.cx(), peer),
                     PeerEvent::RequestFailed { id, why } => kad.handle_request_failed(&mut world.cx(), id, why),
+                    PeerEvent::Visited { peer } => kad.explore(&mut world.cx(), peer),
                     PeerEvent::Up { .. }
                     | PeerEvent::Protocols { .. }
                     | PeerEvent::Dialled { .. }

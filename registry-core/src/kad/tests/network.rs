@@ -82,6 +82,23 @@ fn attack_35_half_the_network_gone_at_once() {
 }
 
 #[test]
+fn islands_become_one_network_when_everybody_has_called_on_the_other() {
+    let mut net = Net::new(120, |_, _| {});
+    for n in 2..120 {
+        net.introduce(n, n % 2);
+        net.run(Duration::from_millis(100));
+    }
+    net.run(Duration::from_secs(60));
+    let (mean, ..) = quality(&mut net, 10);
+    assert!(mean < 1_300, "two islands: of 20 {mean}/100");
+    for n in 2..120 {
+        net.visit(n, 1 - n % 2);
+    }
+    let (mean, worst, _) = quality(&mut net, 20);
+    assert!(mean >= 1_980 && worst >= 18, "of 20: mean {mean}/100, worst {worst}");
+}
+
+#[test]
 fn values_and_providers_are_found_from_everywhere() {
     let mut net = grown(40);
     let key = Bytes::from_static(b"/test/a");
