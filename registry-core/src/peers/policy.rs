@@ -130,8 +130,8 @@ impl Peers {
         }
     }
 
-    /// Calls on an entrance and on a peer reached before. Nothing else brings islands together that are large enough for
-    /// themselves, or leads to an entrance that came back as somebody else.
+    /// Calls on an entrance and on a peer reached before. Nothing else brings islands together that are large enough
+    /// for themselves, or leads to an entrance that came back as somebody else.
     pub(super) fn visit(&mut self, now: Instant, config: &Config, out: &mut Outbox) {
         if self.policy.visit_at.take_if(|at| *at <= now).is_none() {
             return;
