@@ -194,17 +194,18 @@ impl Gossip {
         self.stale = true;
     }
 
-    /// G5, G6: a peer has put this node into its mesh. Unknown topics get no answer and leave no trace.
+    /// G5, G6: a peer has put this node into its mesh, so it subscribes. Unknown topics get no answer and leave no trace.
     pub(super) fn handle_graft(&mut self, cx: &mut Cx<'_>, peer: PeerIx, name: &TopicName) {
         let config = &cx.config.gossip;
-        let Some(topic) = self.topics.get(name).filter(|topic| topic.joined) else { return };
-        if topic.mesh.contains(&peer) {
+        if !self.has_joined(name) {
             return;
         }
+        let subscribes = self.add_subscription(peer, name);
+        let Some(topic) = self.topics.get(name).filter(|topic| !topic.mesh.contains(&peer)) else { return };
         let outbound = self.peers.get(peer).is_some_and(|state| state.outbound);
         let full = topic.mesh.len() >= config.d_hi && !outbound;
         let shunned = topic.backoffs.holds(cx.now, peer) && !planted!(cx.config, GossipIgnoresBackoff);
-        if full || shunned || !self.add_subscription(peer, name) {
+        if full || shunned || !subscribes {
             self.prune(cx, peer, name, config.prune_backoff);
             return;
         }

@@ -74,6 +74,22 @@ fn members_of_a_mesh_are_grafted_again_every_minute() {
 }
 
 #[test]
+fn who_grafts_subscribes_even_when_refused() {
+    let mut bench = Bench::new();
+    bench.subscribe("a");
+    for n in 0..12 {
+        let peer = bench.subscriber(n, Side::Listener, "a");
+        bench.receive(peer, graft("a"));
+    }
+    let late = bench.peer(20, Side::Listener);
+    bench.taken();
+    bench.receive(late, graft("a"));
+    assert_eq!(bench.taken_by(prunes), [bench.id(late)], "the mesh is full");
+    bench.publish("a", b"x");
+    assert!(bench.taken_by(publishes).contains(&bench.id(late)), "its subscription was lost");
+}
+
+#[test]
 fn topics_are_listed_with_their_subscribers_and_who_of_them_is_in_the_mesh() {
     let (mut bench, peers) = Bench::joined("b", 7);
     bench.subscribe("c");
