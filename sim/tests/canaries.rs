@@ -36,6 +36,7 @@ fn crowded() -> Scenario {
         random(3, Fault::Stop, Who::Count(1), lasts),
         random(300, Fault::Reset, Who::Count(2), None),
     ];
+    scenario.work.gets = 300;
     scenario.judge.core = 0.75;
     scenario
 }
@@ -70,8 +71,6 @@ fn forged() -> Scenario {
 /// Datagrams that are lost, overtaken and repeated long after.
 fn strewn() -> Scenario {
     let mut scenario = small(12);
-    // A block that comes twice looks like one that nobody has asked for.
-    (scenario.work.gets, scenario.judge.probes) = (0, 0);
     scenario.net.transport = Transport::Datagrams;
     let always = |fault| Phase { at: 10 * SECOND, fault, who: Who::All, lasts: None };
     scenario.phases = vec![
