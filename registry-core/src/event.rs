@@ -257,7 +257,8 @@ pub enum OpError {
 /// Why local policy refuses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// The network knows a longer copy of the own log than this node; signing now would fork it.
+    /// The network knows a longer copy of the own log than this node, or none, while the store is not the one in which the
+    /// log began; signing now could fork it.
     LogUnsynced,
     /// The publisher has contradicted itself: only what was admitted before, and is named exactly, is still picked.
     Forked,
@@ -287,7 +288,9 @@ impl core::fmt::Display for OpError {
             Self::NoPeers => f.write_str("no peer is connected"),
             Self::Timeout { asked, answered } => write!(f, "timed out: {answered} of {asked} peers answered"),
             Self::Verification => f.write_str("verification failed"),
-            Self::Refused(Refusal::LogUnsynced) => f.write_str("the network has a longer copy of this publisher's log"),
+            Self::Refused(Refusal::LogUnsynced) => {
+                f.write_str("this node may lack statements of its own publisher's log")
+            }
             Self::Refused(Refusal::Forked) => f.write_str(
                 "the publisher has contradicted itself; only versions admitted before that can be had, by name",
             ),

@@ -149,6 +149,7 @@ impl Builder {
 
     /// Starts everything but the network.
     async fn launch(self, runtime: Arc<dyn Runtime>, store: Store, net: Net) -> Result<Registry, Error> {
+        self.keys.begin_in(&store)?;
         let clock = Clock::start();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(std::io::Error::from)?;

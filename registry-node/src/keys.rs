@@ -10,13 +10,16 @@ use registry_core::catalog::LocalPublisher;
 use registry_core::{Digest, LocalPeer, PeerId, PublisherId};
 
 use crate::crypto::SigningKeys;
-use crate::store::sync_dir;
+use crate::error::Error;
+use crate::store::{Store, sync_dir};
 
 const NODE: &str = "node.key";
 const PUBLISHER: &str = "publisher.key";
 /// The key that a rotation will bring in: only its digest is public, so it can lie elsewhere.
 const NEXT: &str = "publisher-next.key";
 const INCEPTION: &str = "publisher.inception";
+/// There as long as the publisher has signed nothing: the first store it is used with holds its log from the beginning.
+const UNUSED: &str = "publisher.unused";
 
 /// Why keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,8 @@ pub struct Keys {
     node: Keypair,
     publisher: ed25519::Keypair,
     identity: LocalPublisher,
+    /// `None` when they exist only in memory.
+    dir: Option<PathBuf>,
 }
 
 impl Keys {
@@ -78,20 +83,23 @@ impl Keys {
             .ok()
             .filter(is_signed)
             .ok_or(KeyError::Damaged { path })?;
-        Ok(Self { node, publisher, identity })
+        Ok(Self { node, publisher, identity, dir: Some(dir.to_owned()) })
     }
 
     /// Keys that exist only in memory.
     pub fn ephemeral() -> Self {
         let publisher = ed25519::Keypair::generate();
         let identity = incept(&publisher, &ed25519::Keypair::generate());
-        Self { node: Keypair::generate_ed25519(), publisher, identity }
+        Self { node: Keypair::generate_ed25519(), publisher, identity, dir: None }
     }
 
     /// The inception comes last: it is the sign that all keys are there.
     fn create(dir: &Path) -> Result<(), KeyError> {
         fs::create_dir_all(dir).map_err(|error| KeyError::Io { path: dir.to_owned(), error })?;
         read_or_make(&dir.join(NODE))?;
+        if !dir.join(PUBLISHER).exists() {
+            write_private(&dir.join(UNUSED), &[])?;
+        }
         let publisher = read_or_make(&dir.join(PUBLISHER))?;
         let next = read_or_make(&dir.join(NEXT))?;
         write_private(&dir.join(INCEPTION), &incept(&publisher, &next).inception)
@@ -110,6 +118,18 @@ impl Keys {
     /// The libp2p identity, for a swarm of the program's own.
     pub fn node(&self) -> &Keypair {
         &self.node
+    }
+
+    /// Begins the publisher's log in this store, if it has signed nothing yet.
+    pub(crate) fn begin_in(&self, store: &Store) -> Result<(), Error> {
+        let Some(dir) = &self.dir else { return Ok(store.put(&self.identity.origin())?) };
+        let unused = dir.join(UNUSED);
+        if unused.exists() {
+            store.put(&self.identity.origin())?;
+            fs::remove_file(&unused)?;
+            sync_dir(dir)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn local_peer(&self) -> LocalPeer {

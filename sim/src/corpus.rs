@@ -11,7 +11,7 @@ use registry_core::catalog::{
     Content, Dependency, Envelope, LocalPublisher, MAX_BATCH, Name, NewRelease, Release, ReleaseInfo, Scheme, Version,
 };
 use registry_core::command::Command;
-use registry_core::input::{Input, StoreResult};
+use registry_core::input::{Input, Row, StoreResult};
 use registry_core::search::{Index, Query, SearchPage};
 use registry_core::{Config, Digest, Instant, LocalPeer, Node, PublisherId, Rng};
 
@@ -186,11 +186,13 @@ impl Author {
     pub(crate) fn new(seed: u64, ix: u32) -> Self {
         let (node_key, key) = (KeyPair::derive(seed, "author-node", ix), KeyPair::derive(seed, "author", ix));
         let local: LocalPublisher = publisher(&key, seed, ix);
-        let publisher = local.id;
+        let (publisher, origin) = (local.id, local.origin());
+        let origin = Row { table: origin.table, key: origin.key, value: origin.value.unwrap_or_default() };
         let local =
             LocalPeer { id: node_key.peer_id(), public_key: node_key.public_protobuf(), publisher: Some(local) };
         let start = registry_core::Start { now: Instant::ORIGIN, unix: EPOCH };
         let mut node = Node::new(Arc::new(Config::default()), local, node_seed(seed, ix, 0), start);
+        node.handle_input(Instant::ORIGIN, Input::Recovered(vec![origin]));
         node.handle_input(Instant::ORIGIN, Input::RecoveryDone);
         let mut author = Self { node, key, publisher, rows: BTreeMap::new() };
         author.settle();

@@ -15,7 +15,7 @@ use multiaddr::{Multiaddr, Protocol as Part};
 use registry_core::action::{SendClass, SignatureCheck, StoreRequest};
 use registry_core::catalog::LocalPublisher;
 use registry_core::id::{RequestId, Token};
-use registry_core::input::{DialError, GossipVersion, Identity, ProtocolSet, Side, StoreResult};
+use registry_core::input::{DialError, GossipVersion, Identity, ProtocolSet, Row, Side, StoreResult};
 use registry_core::search::Segment;
 use registry_core::*;
 
@@ -43,13 +43,16 @@ impl Shell {
         let next = Digest::of(&[secret]);
         let signature = key.sign(&LocalPublisher::signing_input(public, next)).to_bytes();
         let publisher = LocalPublisher::new(public, next, signature);
-        let publisher_id = publisher.id;
+        let (publisher_id, origin) = (publisher.id, publisher.origin());
         let public_key = Bytes::copy_from_slice(id.inlined_key().expect("an ed25519 key is in the id"));
         let local = LocalPeer { id, public_key, publisher: Some(publisher) };
         let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("it is later than 1970");
         let start = Start { now: Instant::ORIGIN, unix: UnixTime::from_secs(since.as_secs()) };
         // A real one draws its seed from the operating system.
         let mut node = Node::new(Arc::new(Config::default()), local, Seed([secret; 32]), start);
+        // A real one finds it in the store that it has made together with the keys.
+        let origin = Row { table: origin.table, key: origin.key, value: Bytes::new() };
+        node.handle_input(start.now, Input::Recovered(vec![origin]));
         node.handle_input(start.now, Input::RecoveryDone);
         let (tell, heard) = channel();
         let (streams, questions, blocks) = Default::default();

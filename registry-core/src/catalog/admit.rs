@@ -415,7 +415,8 @@ impl Catalog {
             key: drawn_key(publisher),
             value: Some(Bytes::new()),
         });
-        let writes = commit.entries.iter().map(statement).chain(head).chain(drawn).collect();
+        let origin = self.origin_row(&commit.origin);
+        let writes = commit.entries.iter().map(statement).chain(head).chain(drawn).chain(origin).collect();
         let op = cx.store(Owner::Catalog, StoreRequest::Commit(writes));
         self.busy.entry(publisher).or_default();
         self.committing.insert(op, commit);
@@ -426,6 +427,9 @@ impl Catalog {
         let done = result == StoreResult::Done || planted!(cx.config, CatalogIgnoresStore);
         let first = entries.first().map(Entry::position).filter(|_| done);
         if done {
+            if let Origin::Publish { .. } | Origin::Batch { .. } = origin {
+                self.own_is_whole(publisher);
+            }
             self.append(publisher, standing, head, entries);
             self.schedule_renewal(cx, publisher);
         }

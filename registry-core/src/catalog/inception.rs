@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
-use crate::action::SignatureCheck;
+use crate::action::{SignatureCheck, Table, Write};
 use crate::catalog::cbor;
 use crate::catalog::envelope::{self, Domain, Envelope, FORMAT, FieldError, Header, SIGNATURE_LEN, StatementError};
 use crate::id::{Digest, PublisherId};
@@ -125,6 +125,13 @@ impl LocalPublisher {
         Ok(Self { id, inception, key_index: index.ok_or(StatementError::Signatures)? })
     }
 
+    /// The row of a store in which this publisher's log begins. Without it a node signs nothing before it has found that log
+    /// in the network: the store may be one after a loss. To be put there when the store is made for a key that has signed
+    /// nothing yet, and never later.
+    pub fn origin(&self) -> Write {
+        Write { table: Table::Publisher, key: origin_key(self.id), value: Some(Bytes::new()) }
+    }
+
     /// The inception's signatures, for the shell to check when it reads the identity from disk.
     ///
     /// # Errors
@@ -132,6 +139,11 @@ impl LocalPublisher {
     pub fn checks(&self) -> Result<Vec<SignatureCheck>, StatementError> {
         open(&self.inception).map(|(_, _, checks)| checks)
     }
+}
+
+/// Follows the publisher's own row.
+fn origin_key(publisher: PublisherId) -> Bytes {
+    Bytes::from([&publisher.0.0[..], b"0"].concat())
 }
 
 fn single(key: [u8; 32], next: Digest) -> Bytes {

@@ -171,6 +171,7 @@ impl Catalog {
             (Table::Publisher, b"*") => {
                 self.proofs.insert(publisher, row.value);
             }
+            (Table::Publisher, b"0") => self.own_is_whole(publisher),
             (Table::Publisher, b"+") => self.set_followed(publisher, true),
             (Table::Publisher, b"~") => self.change_log(publisher, |log| log.standing = Standing::Drawn),
             (Table::Publisher, _) => {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::action::SigningKey;
+use crate::action::{SigningKey, Write};
 use crate::catalog::admit::{Commit, Origin};
 use crate::catalog::announcement::Announcement;
 use crate::catalog::envelope::{Domain, Envelope, SIGNATURE_LEN, signing_input};
@@ -52,6 +52,9 @@ pub(super) struct Own {
     draft: Option<Draft>,
     /// The log is known to have been so long: signing on a shorter one would fork it.
     floor: u64,
+    /// The store is the one in which the log began, or it was signed on in it: nothing is missing that this key has signed,
+    /// unless there is a copy of the key.
+    is_whole: bool,
     renew_at: Option<Instant>,
     announce_at: Option<Instant>,
 }
@@ -151,6 +154,7 @@ impl Own {
             queue: VecDeque::new(),
             draft: None,
             floor: 0,
+            is_whole: false,
             renew_at: None,
             announce_at: None,
         })
@@ -432,6 +436,24 @@ impl Catalog {
 
     pub(super) fn is_own(&self, publisher: PublisherId) -> bool {
         self.own.as_ref().is_some_and(|own| own.local.id == publisher)
+    }
+
+    /// Can nothing be missing of the own log but what a copy of the key has signed? Not known in a store that was made after
+    /// the key.
+    pub(crate) fn has_whole_own_log(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.is_whole)
+    }
+
+    pub(super) fn own_is_whole(&mut self, publisher: PublisherId) {
+        if let Some(own) = self.own.as_mut().filter(|own| own.local.id == publisher) {
+            own.is_whole = true;
+        }
+    }
+
+    /// What a commit of this origin says of the store.
+    pub(super) fn origin_row(&self, origin: &Origin) -> Option<Write> {
+        let signed = matches!(origin, Origin::Publish { .. } | Origin::Batch { .. });
+        self.own.as_ref().filter(|own| signed && !own.is_whole).map(|own| own.local.origin())
     }
 
     /// The own log is known to have at least so many entries.

@@ -112,9 +112,12 @@ impl Node {
         match &mut self.own_log {
             OwnLog::Current => self.catalog.publish(cx!(self, catalog), order),
             OwnLog::Checking(waiting) => waiting.push(order),
-            // With nobody to ask, the log cannot have grown elsewhere unseen unless the key was copied.
             OwnLog::Unchecked if self.peers.connected().next().is_none() => {
-                self.catalog.publish(cx!(self, catalog), order);
+                if self.catalog.has_whole_own_log() {
+                    self.catalog.publish(cx!(self, catalog), order);
+                } else {
+                    self.fail(order.op, OpError::NoPeers);
+                }
             }
             OwnLog::Unchecked => {
                 self.out.push(Action::Emit(Event::Progress { op: order.op, stage: Stage::CheckingLog }));
@@ -133,7 +136,8 @@ impl Node {
             self.catalog.handle_head_record(cx!(self, catalog), record);
         }
         if !behind {
-            self.own_log_checked(Ok(()));
+            let is_found = self.catalog.has_whole_own_log() || self.catalog.record(publisher).is_some();
+            self.own_log_checked(if is_found { Ok(()) } else { Err(OpError::Refused(Refusal::LogUnsynced)) });
         }
     }
 

@@ -58,6 +58,14 @@ impl Store {
         self.blocks.clone()
     }
 
+    /// Puts a row there without the core.
+    ///
+    /// # Errors
+    /// The fault of the disk.
+    pub fn put(&self, row: &Write) -> Result<(), StoreFault> {
+        self.blocks.commit(Vec::new(), &[row])
+    }
+
     /// Starts the store's thread: first all rows go to `replies`, then the answers to requests, in their order. The
     /// other receiver gets the fault that kept it from reading its rows; nothing is answered then.
     ///

@@ -76,6 +76,8 @@ impl Host {
             public_key: node_key.public_protobuf(),
             publisher: publisher_key.as_ref().map(|key| publisher(key, seed, ix)),
         };
+        let mut disk = Disk::default();
+        disk.write(&local.publisher.iter().map(LocalPublisher::origin).collect::<Vec<_>>());
         Self {
             node: None,
             life: 0,
@@ -86,7 +88,7 @@ impl Host {
             publisher_key,
             addr: listen_addr(ix),
             ephemeral: ephemeral_addr(ix, 0),
-            disk: Disk::default(),
+            disk,
             links: LookupTable::with_hasher(Keyed(options.hasher_key)),
             pending: BTreeMap::new(),
             tokens: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! Each fault has its effect while it is in force, and none when it is lifted.
 
 use registry_core::command::PubsubCommand;
+use registry_core::event::{OpError, Refusal};
 use registry_core::{Command, Event};
 use sim::engine::Down;
 use sim::fault::{Access, Effect, Paths};
@@ -170,6 +171,37 @@ fn whoever_was_connected_to_a_lost_machine_hears_of_its_end() {
         assert!(net.world.lift(ID));
         net.wait(40);
         assert!(!(0..NODES).any(|ix| knows(&net, ix)), "{down:?}");
+    }
+}
+
+#[test]
+fn a_publisher_that_has_lost_its_store_signs_nothing_before_it_has_found_its_log() {
+    let lost = Fault::Crash { down: Down::Refusing, disk_lost: true };
+    // Alone, or among others who have lost theirs, there is nobody who has it.
+    for (island, why) in [(&[2][..], OpError::NoPeers), (&[0, 2], OpError::Refused(Refusal::LogUnsynced))] {
+        let mut net = Net::new(Datagrams);
+        net.publish(2);
+        net.wait(5);
+        assert!(net.world.impose(ID, &Fault::Partition { paths: Paths::Both }, island));
+        assert!(net.world.impose(ID + 2, &lost, island));
+        net.wait(5);
+        assert!(net.world.lift(ID + 2));
+        net.wait(30);
+        net.heard.clear();
+        net.publish(2);
+        net.wait(5);
+        let failed = |(node, event): &(NodeIx, Event)| match event {
+            Event::Failed { error, .. } if *node == 2 => Some(error.clone()),
+            _ => None,
+        };
+        assert_eq!(net.heard.iter().filter_map(failed).collect::<Vec<_>>(), [why]);
+        assert!(net.world.lift(ID));
+        net.wait(90);
+        net.publish(2);
+        net.wait(90);
+        let published = |(node, event): &(NodeIx, Event)| *node == 2 && matches!(event, Event::Published { .. });
+        assert!(net.heard.iter().any(published));
+        assert!(!net.heard.iter().any(|(_, event)| matches!(event, Event::Forked(_))));
     }
 }
 

@@ -50,7 +50,9 @@ fn of_operation(error: &OpError) -> (Code, &'static str) {
         }
         OpError::Verification => (Code::Verification, "nothing was kept; another provider may have it intact"),
         OpError::Refused(Refusal::LogUnsynced) => {
-            (Code::Conflict, "the same key is used elsewhere: wait until this node has caught up with its own log")
+            let hint = "the key was used elsewhere, or its store was lost: let this node connect to others who have its log; \
+                        a key that has signed nothing yet needs an empty file publisher.unused beside it";
+            (Code::Conflict, hint)
         }
         OpError::Refused(Refusal::Forked) => (
             Code::Refused,

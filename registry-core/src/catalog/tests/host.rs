@@ -38,9 +38,11 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// A host whose own publisher has the keys of `seed`.
+    /// A host whose own publisher, new as well, has the keys of `seed`.
     pub(super) fn new(seed: u8) -> Self {
-        Self::on_disk(Signer::new(seed), BTreeMap::new())
+        let signer = Signer::new(seed);
+        let Write { table, key, value } = signer.publisher.origin();
+        Self::on_disk(signer, value.map(|value| ((table, key), value)).into_iter().collect())
     }
 
     /// The same host after a crash, on this disk.
