@@ -82,6 +82,11 @@ impl Node {
         self.peers.find_connected(peer).is_some()
     }
 
+    /// Has this node banned the peer?
+    pub fn has_banned(&self, peer: &PeerId) -> bool {
+        self.peers.has_banned(self.now, peer)
+    }
+
     /// The largest mesh of all topics this node has joined.
     pub fn max_degree(&self) -> usize {
         self.gossip.degrees().max().unwrap_or(0)

@@ -438,6 +438,11 @@ impl Peers {
         self.connected.iter().filter_map(view).collect()
     }
 
+    /// For checkers.
+    pub(crate) fn has_banned(&self, now: Instant, id: &PeerId) -> bool {
+        self.bans.contains(now, id)
+    }
+
     /// For checkers: when the last ban ends.
     pub(crate) fn last_ban_until(&self) -> Option<Instant> {
         self.bans.last()

@@ -212,7 +212,7 @@ impl Health {
             let Some(table) = world.node(node) else { continue };
             let known: Vec<NodeIx> = table.table().filter_map(|entry| world.find(&entry.peer)).collect();
             let mut truth = self.oracle.closest(world, node, world.host(node).peer_id().as_bytes(), self.k);
-            truth.retain(|node| world.is_honest(*node));
+            truth.retain(|other| world.is_honest(*other) && !world.is_banned_between(node, *other));
             let hits = truth.iter().filter(|node| known.contains(node)).count();
             all += 1;
             healthy += u64::from(hits * 10 >= truth.len() * 9);

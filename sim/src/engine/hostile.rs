@@ -25,6 +25,14 @@ impl World {
         self.hosts[ix as usize].honest
     }
 
+    /// Has one of two running nodes banned the other?
+    pub fn is_banned_between(&self, a: NodeIx, b: NodeIx) -> bool {
+        let bans = |by: NodeIx, whom: NodeIx| {
+            self.node(by).is_some_and(|node| node.has_banned(&self.hosts[whom as usize].local.id))
+        };
+        bans(a, b) || bans(b, a)
+    }
+
     /// From now on these nodes behave like this.
     pub(super) fn corrupt(&mut self, id: u32, hostile: Hostile, nodes: &[NodeIx]) {
         let fellow =

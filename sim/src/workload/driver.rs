@@ -178,8 +178,8 @@ impl Simulation<'_> {
     fn look_up(&mut self, node: NodeIx, number: u32) -> bool {
         let key = Bytes::copy_from_slice(&lookup_key(self.seed, number));
         let mut truth = self.oracle.closest(&self.world, node, &key, self.scenario.config.kad.k);
-        // Who has misbehaved may be banned, rightly.
-        truth.retain(|node| self.world.is_honest(*node));
+        // Who has misbehaved, or whose messages were garbled, may be banned, rightly.
+        truth.retain(|other| self.world.is_honest(*other) && !self.world.is_banned_between(node, *other));
         let at = self.world.now();
         self.start(node, Command::Dht(DhtCommand::Closest(key.clone())), Op::Lookup { key, truth, at })
     }
