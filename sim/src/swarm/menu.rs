@@ -24,6 +24,8 @@ const AIMS: u64 = 20;
 const LONG: Between = Between { least: 120 * SECOND, most: 1_200 * SECOND };
 /// Nodes without a catalogue, who ask others for what they look for.
 const LIGHT: u32 = 6;
+/// In so many of a hundred runs only a core is there in the end, three nodes of five or more.
+const LEFT_ALONE: u64 = 25;
 
 /// Draws how bad a fault is.
 pub(crate) type Draw = fn(&mut Rng) -> Fault;
@@ -111,6 +113,9 @@ pub fn vary(base: &Scenario, seed: u64) -> Scenario {
     scenario.net.transport = if rng.chance(1, 2) { Transport::Streams } else { Transport::Datagrams };
     scenario.net.rtt = rng.chance(1, 8).then(|| (1 + rng.below(300)) * 1_000);
     scenario.knobs = Knobs::odd(&mut rng, ODD_ONE_IN);
+    if rng.chance(LEFT_ALONE, 100) {
+        scenario.judge.core = (60 + rng.below(40)) as f64 / 100.0;
+    }
     for (reach, draw) in MENU {
         let (is_left_out, fault, times) = (rng.chance(LEFT_OUT, 100), draw(&mut rng), 1 + rng.below(4));
         let random =
