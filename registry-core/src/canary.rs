@@ -36,6 +36,10 @@ pub enum Canary {
     PeersGiveUp,
     /// The first answer is taken for the whole.
     LightBelievesFirst,
+    /// Whoever does not answer in time is charged with an offence.
+    LightBlamesSilent,
+    /// A fetch that has failed does not end.
+    NodeForgetsFailures,
 }
 
 #[cfg(feature = "canary")]
@@ -58,6 +62,8 @@ impl Canary {
         Self::PeersNeverForgive,
         Self::PeersGiveUp,
         Self::LightBelievesFirst,
+        Self::LightBlamesSilent,
+        Self::NodeForgetsFailures,
     ];
 }
 

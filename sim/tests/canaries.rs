@@ -81,12 +81,16 @@ fn strewn() -> Scenario {
     scenario
 }
 
-/// Nodes that answer searches as if there was nothing, to the end; half of those who ask are light.
+/// Nodes that answer searches as if there was nothing, to the end; half of those who ask are light, and some of what they
+/// ask is lost.
 fn withheld() -> Scenario {
     let mut scenario = small(14);
     scenario.net.light = 7;
-    let who = Who::Nodes(vec![1, 2]);
-    scenario.phases = vec![Phase { at: 0, fault: Fault::Hostile(Hostile::EmptyFinds), who, lasts: None }];
+    scenario.net.transport = Transport::Datagrams;
+    scenario.phases = vec![
+        Phase { at: 0, fault: Fault::Hostile(Hostile::EmptyFinds), who: Who::Nodes(vec![1, 2]), lasts: None },
+        Phase { at: 10 * SECOND, fault: Fault::loss(20_000), who: Who::All, lasts: None },
+    ];
     scenario
 }
 

@@ -162,7 +162,7 @@ impl Light {
 
     pub(crate) fn handle_request_failed(&mut self, cx: &mut Cx<'_>, id: RequestId) {
         if let Some((op, peer)) = self.requests.remove(&id) {
-            self.lose(cx, op, peer, None);
+            self.lose(cx, op, peer, planted!(cx.config, LightBlamesSilent).then_some(FAULT));
         }
     }
 

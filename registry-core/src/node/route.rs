@@ -351,6 +351,7 @@ impl Node {
                     self.announce(Announcement::Provider(root.digest.to_multihash()), None);
                 }
             }
+            ExchangeEvent::Failed { .. } if planted!(self.config, NodeForgetsFailures) => {}
             ExchangeEvent::Failed { op, error } => self.fail(op, error),
         }
     }

@@ -249,6 +249,23 @@ proptest! {
         prop_assert!(narrow.iter().all(|hit| wide.contains(hit)));
     }
 
+    /// But for a name that all words together are, which no name is here, and the last word, which may be a beginning.
+    #[test]
+    fn the_order_of_words_changes_nothing_that_is_found(
+        seeds in proptest::collection::vec(any::<[u8; 48]>(), 1..20),
+        first in "http|json|x|fast|tag:cli|-category:net",
+        second in "parser|par|-tag:lib|name:json",
+    ) {
+        let mut catalogue = Catalogue::default();
+        catalogue.insert(&releases(&seeds));
+        let found = |text: String| {
+            let text = format!("zzzzzzzzzzzz {text} lib");
+            let hits = catalogue.search(&Query { text, limit: 100, ..Query::default() }).hits;
+            hits.into_iter().map(|hit| (hit.release.release.position, hit.score)).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(found(format!("{first} {second}")), found(format!("{second} {first}")));
+    }
+
     /// A package that a query does not find changes, by the statistics it is part of, how much each word weighs. So the
     /// order of what is found may change for several words. For one word in one field alone it may not, nor may what is
     /// found ever.
