@@ -113,8 +113,9 @@ impl Client {
         };
         match (claim, self.wanted.contains_key(&id)) {
             (Claim::Unasked, false) => self.wrong_block(cx, peer),
-            (Claim::Copy, false) => self.unasked(cx, peer),
-            (Claim::Asked(_) | Claim::Spare, false) => {}
+            // What is counted is forgotten when the peer goes.
+            (Claim::Copy, false) if cx.peers.is_connected(peer) => self.unasked(cx, peer),
+            (Claim::Asked(_) | Claim::Spare | Claim::Copy, false) => {}
             (claim, true) => {
                 if let Claim::Asked(latency) = claim {
                     if let Some(strays) = self.strays.get_mut(&peer) {

@@ -116,6 +116,24 @@ fn attack_63_copies_of_a_block_are_no_lies_but_counted() {
 }
 
 #[test]
+fn attack_63_a_copy_judged_after_its_sender_is_gone_is_not_counted() {
+    let mut script = Script::new(1);
+    let [(_, block), _] = script.start_two();
+    script.receive(0, block.clone());
+    script.hash();
+    (0..2).for_each(|_| drop(script.store(StoreResult::Done)));
+    // The first of them may come, in answer to the question who has it.
+    script.receive(0, block.clone());
+    script.hash();
+    script.receive(0, block);
+    script.down(0);
+    script.hash();
+    script.world.connect(0);
+    let stray = Block { prefix: prefix_of(Codec::Raw), data: Bytes::from_static(b"here, take this") };
+    assert!((0..16).all(|_| offences(&script.receive(0, stray.clone())).is_empty()));
+}
+
+#[test]
 fn attack_63_wantlist_flood_is_bounded() {
     let mut script = Script::new(2);
     let max = script.world.config.exchange.max_ledger;

@@ -44,6 +44,12 @@ impl Script {
         self.exchange.handle_peer_up(&mut self.world.cx(), peer);
     }
 
+    pub(super) fn down(&mut self, n: usize) {
+        let peer = self.peers[n];
+        self.world.disconnect(peer);
+        self.exchange.handle_peer_down(&mut self.world.cx(), peer);
+    }
+
     /// Takes the machine's actions, keeping what is to be answered.
     fn take(&mut self) -> Vec<Action> {
         self.events.extend(core::iter::from_fn(|| self.exchange.poll_event()));
@@ -230,9 +236,7 @@ fn whoever_does_not_have_it_is_replaced_at_once() {
 fn whoever_disconnects_is_replaced_at_once() {
     let mut script = Script::new(2);
     let (root, _, from) = script.start(&[0, 1]);
-    let peer = script.peers[from];
-    script.world.disconnect(peer);
-    script.exchange.handle_peer_down(&mut script.world.cx(), peer);
+    script.down(from);
     let actions = script.take();
     assert_eq!(script.wants(&actions), [(1 - from, WantKind::Block, root)]);
 }
@@ -242,9 +246,8 @@ fn whoever_is_back_before_its_last_block_was_judged_is_waited_for() {
     let mut script = Script::new(1);
     let [(_, first), (second, block)] = script.start_two();
     script.receive(0, first);
+    script.down(0);
     let peer = script.peers[0];
-    script.world.disconnect(peer);
-    script.exchange.handle_peer_down(&mut script.world.cx(), peer);
     assert_eq!(script.world.connect(0), peer);
     script.exchange.handle_peer_up(&mut script.world.cx(), peer);
     let actions = script.take();
@@ -262,10 +265,8 @@ fn a_search_after_the_last_provider_is_lost_is_not_due_in_the_same_call() {
     script.world.advance(Duration::from_secs(1));
     let now = script.world.now;
     assert!(planned > now);
-    let peer = script.peers[from];
-    script.world.disconnect(peer);
     // As when the node trims the connection in the very call that makes time pass.
-    script.exchange.handle_peer_down(&mut script.world.cx(), peer);
+    script.down(from);
     assert!(script.exchange.next_deadline().is_some_and(|at| at > now && at < planned));
 }
 
