@@ -183,7 +183,7 @@ impl Planner<'_> {
             struck.into_iter().for_each(|node| self.away[node as usize].push((at, until + FRESH)));
         }
         if fault.is_hostile() {
-            nodes.iter().for_each(|node| self.away[*node as usize].push((0, u64::MAX)));
+            nodes.iter().for_each(|node| self.away[*node as usize].push((at, u64::MAX)));
         }
         let lasts = (!fault.is_instant() && until < u64::MAX).then_some(until - at);
         self.entries.push(Entry { at, what: What::Strike { fault: fault.clone(), nodes, lasts } });
