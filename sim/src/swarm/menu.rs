@@ -54,7 +54,7 @@ pub(crate) const MENU: &[(Reach, Draw)] = &[
         let all = [Access::Reliable, Access::Home, Access::Constrained, Access::Laggy, Access::Bad];
         Fault::Access(all[rng.index(all.len())])
     }),
-    (Reach::Some, |rng| Fault::Bandwidth { kbit: 200 + rng.below(5_000) }),
+    (Reach::Some, |rng| Fault::Bandwidth { kbit: 20 << rng.below(9) }),
     (Reach::Many, |rng| Fault::Duplicate { ppm: 1_000 + rng.below(50_000), within: rng.below(10 * SECOND) }),
     (Reach::Many, |rng| Fault::Reorder { ppm: 1_000 + rng.below(100_000), within: rng.below(SECOND) }),
     (Reach::Some, |rng| Fault::Corrupt { ppm: 100 + rng.below(1_000) }),
