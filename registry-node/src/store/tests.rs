@@ -6,6 +6,7 @@ use futures::executor::block_on;
 use registry_core::Digest;
 
 use super::*;
+use crate::keys::Keys;
 
 const ROUNDS: usize = 12;
 const CRASH_DIR: &str = "WHARF_STORE_CRASH_DIR";
@@ -42,6 +43,18 @@ fn run(dir: &Path, requests: Vec<StoreRequest>) -> (Vec<Row>, Vec<StoreResult>) 
     }
     store.close();
     (rows, results)
+}
+
+#[test]
+fn a_publishers_log_begins_in_the_first_store_of_its_keys_only() {
+    let [home, first, second] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let origins = |store: &Path| {
+        let keys = Keys::load_or_create(home.path()).unwrap();
+        keys.begin_in(&Store::open(store).unwrap()).unwrap();
+        let origin = keys.local_peer().publisher.unwrap().origin();
+        run(store, vec![]).0.iter().filter(|row| (row.table, &row.key) == (origin.table, &origin.key)).count()
+    };
+    assert_eq!([first.path(), second.path(), first.path()].map(origins), [1, 0, 1]);
 }
 
 #[test]

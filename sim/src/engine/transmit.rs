@@ -67,10 +67,7 @@ impl World {
             return fate != Fate::Refused;
         };
         let payload = match garbled {
-            Some(bits) => {
-                self.hosts[from as usize].honest = false;
-                self.garble(payload, bits)
-            }
+            Some(bits) => self.garble(from, payload, bits),
             None => payload,
         };
         let at = self.arrival(from, to, stream.filter(|_| in_order), delay);
@@ -145,8 +142,9 @@ impl World {
         }
     }
 
-    fn garble(&mut self, payload: Payload, bits: u64) -> Payload {
+    fn garble(&mut self, from: NodeIx, payload: Payload, bits: u64) -> Payload {
         let Some(msg) = payload.message() else { return payload };
+        self.hosts[from as usize].honest = false;
         let (protocol, damaged) = (msg.protocol(), damage(msg, bits));
         self.fired.add(if damaged.is_ok() { Effect::Altered } else { Effect::Garbled }, 1);
         match (payload, damaged) {
