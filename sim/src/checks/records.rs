@@ -149,7 +149,7 @@ impl Heads {
 
     /// An attacker lays on its disk what it likes.
     fn look(&mut self, world: &World, ix: NodeIx) {
-        let Some(node) = world.node(ix).filter(|_| world.is_honest(ix)) else { return };
+        let Some(node) = world.node(ix).filter(|_| !world.was_hostile(ix)) else { return };
         let held = &mut self.held[ix as usize];
         let life = world.host(ix).life();
         let check = if held.life == life { &mut self.forward } else { &mut self.recovered };

@@ -64,7 +64,10 @@ pub struct Host {
     pub(super) server: bool,
     pub(super) role: Role,
     pub(super) clock: Clock,
+    /// Has never been an attacker's.
     pub(super) honest: bool,
+    /// Has damaged what it sent.
+    pub(super) garbles: bool,
 }
 
 impl Host {
@@ -100,6 +103,7 @@ impl Host {
             role: scenario.role(ix),
             clock: Clock::default(),
             honest: true,
+            garbles: false,
         }
     }
 

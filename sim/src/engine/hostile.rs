@@ -22,7 +22,13 @@ impl World {
 
     /// Has a node never been an attacker's, and never damaged what it sent?
     pub fn is_honest(&self, ix: NodeIx) -> bool {
-        self.hosts[ix as usize].honest
+        let host = &self.hosts[ix as usize];
+        host.honest && !host.garbles
+    }
+
+    /// Has a node been an attacker's, now or before?
+    pub fn was_hostile(&self, ix: NodeIx) -> bool {
+        !self.hosts[ix as usize].honest
     }
 
     /// Has one of two running nodes banned the other?

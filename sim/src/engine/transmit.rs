@@ -144,7 +144,7 @@ impl World {
 
     fn garble(&mut self, from: NodeIx, payload: Payload, bits: u64) -> Payload {
         let Some(msg) = payload.message() else { return payload };
-        self.hosts[from as usize].honest = false;
+        self.hosts[from as usize].garbles = true;
         let (protocol, damaged) = (msg.protocol(), damage(msg, bits));
         self.fired.add(if damaged.is_ok() { Effect::Altered } else { Effect::Garbled }, 1);
         match (payload, damaged) {

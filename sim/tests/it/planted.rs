@@ -9,7 +9,8 @@ use registry_core::peers::Offence;
 use registry_core::{Config, Digest, Duration, Protocol};
 use sim::checks::IDS;
 use sim::engine::{NodeIx, Planted};
-use sim::scenario::SECOND;
+use sim::fault::Fault;
+use sim::scenario::{Phase, SECOND, Who};
 use sim::{Options, Report, Scenario, Simulation, Verdict, plan};
 
 const SEED: u64 = 5;
@@ -321,6 +322,9 @@ fn a_log_that_is_not_stored_is_found_out() {
     assert_fires(&run(&idle(8), forgetful()), "R5-out");
     let mut scenario = quiet();
     scenario.set_crashes(50);
+    // Who garbles what it sends owes its own disk what everybody does.
+    let (fault, who, lasts) = (Fault::Garble { ppm: 20_000 }, Who::All, Some(10 * SECOND));
+    scenario.phases.push(Phase { at: 0, fault, who, lasts });
     assert_fires(&run(&scenario, forgetful()), "R5");
 }
 
