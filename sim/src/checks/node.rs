@@ -110,7 +110,9 @@ impl Checker for Conduct {
                 let peer = world.find(peer);
                 // Who garbles its questions gets answers to others.
                 let deserved = peer.is_some_and(|peer| !world.is_honest(peer)) || !world.is_honest(node);
-                self.blamed.judge(deserved, || format!("node {node} charges node {peer:?} with {offence:?}"));
+                self.blamed.judge(deserved, || {
+                    format!("at {} us: node {node} charges node {peer:?} with {offence:?}", world.now())
+                });
             }
             _ => {}
         }
