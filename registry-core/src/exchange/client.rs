@@ -105,6 +105,9 @@ pub(super) struct Client {
     deadlines: DeadlineIndex<Due>,
     /// Blocks dropped because the peer was not asked for them, or has sent them before.
     strays: BTreeMap<PeerIx, u32>,
+    /// Asked of peers whose connection ended before the block came. A want may have gone out over their next one, of which
+    /// this node had not been told yet.
+    unanswered: VecDeque<(PeerIx, BlockId)>,
     outgoing: BTreeMap<PeerIx, Vec<Want>>,
     /// Expected bytes of all blocks asked for or being stored.
     in_flight: u64,

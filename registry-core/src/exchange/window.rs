@@ -137,6 +137,11 @@ impl Link {
         self.asks.iter().map(|ask| ask.id)
     }
 
+    /// What may still come.
+    pub(super) fn possible(&self) -> impl Iterator<Item = BlockId> + '_ {
+        self.asked().chain(self.spare.iter().copied())
+    }
+
     /// How many blocks may still come: more are not even hashed.
     pub(super) fn expected(&self) -> usize {
         self.asks.len() + self.spare.len()

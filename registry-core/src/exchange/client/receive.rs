@@ -112,10 +112,10 @@ impl Client {
             None => Claim::Unasked,
         };
         match (claim, self.wanted.contains_key(&id)) {
-            (Claim::Unasked, false) => self.wrong_block(cx, peer),
+            (Claim::Unasked, false) if !self.unanswered.contains(&(peer, id)) => self.wrong_block(cx, peer),
             // What is counted is forgotten when the peer goes.
-            (Claim::Copy, false) if cx.peers.is_connected(peer) => self.unasked(cx, peer),
-            (Claim::Asked(_) | Claim::Spare | Claim::Copy, false) => {}
+            (Claim::Copy | Claim::Unasked, false) if cx.peers.is_connected(peer) => self.unasked(cx, peer),
+            (_, false) => {}
             (claim, true) => {
                 if let Claim::Asked(latency) = claim {
                     if let Some(strays) = self.strays.get_mut(&peer) {

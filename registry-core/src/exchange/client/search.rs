@@ -8,6 +8,7 @@ use crate::cx::Cx;
 use crate::event::OpError;
 use crate::exchange::ExchangeEvent;
 use crate::exchange::fetch::Standing;
+use crate::exchange::window::Link;
 use crate::id::{BlockId, PeerIx};
 use crate::time::Duration;
 use crate::wire::bitswap::WantKind;
@@ -19,6 +20,8 @@ const PROBES: usize = 8;
 /// Wait after the first search; doubles up to `MAX_SEARCH_BACKOFF` while searches are needed.
 const MIN_SEARCH_BACKOFF: Duration = Duration::from_secs(2);
 const MAX_SEARCH_BACKOFF: Duration = Duration::from_secs(60);
+/// Blocks remembered as asked of peers that have gone.
+const MAX_UNANSWERED: usize = 1_024;
 /// Wait after a search that a lost provider calls for.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -61,6 +64,9 @@ impl Client {
         self.up.remove(&peer);
         self.strays.remove(&peer);
         self.outgoing.remove(&peer);
+        self.unanswered.extend(self.links.get(&peer).into_iter().flat_map(Link::possible).map(|id| (peer, id)));
+        let excess = self.unanswered.len().saturating_sub(MAX_UNANSWERED);
+        self.unanswered.drain(..excess);
         self.drop_link(cx, peer);
         let roots: Vec<_> = self.fetches.iter().filter(|(_, fetch)| fetch.providers.contains_key(&peer)).collect();
         let roots: Vec<_> = roots.into_iter().map(|(root, _)| *root).collect();

@@ -258,6 +258,21 @@ fn whoever_is_back_before_its_last_block_was_judged_is_waited_for() {
 }
 
 #[test]
+fn a_block_asked_for_over_the_connection_before_is_no_lie() {
+    let mut script = Script::new(1);
+    let [(_, block), _] = script.start_two();
+    script.down(0);
+    script.exchange.cancel(&mut script.world.cx(), OpId(1));
+    assert_eq!(script.world.connect(0), script.peers[0]);
+    script.exchange.handle_peer_up(&mut script.world.cx(), script.peers[0]);
+    script.take();
+    script.receive(0, block);
+    assert!(!script.jobs.is_empty(), "it may be what was asked for on this connection");
+    let offences = script.hash().into_iter().filter(|action| matches!(action, Action::Emit(_))).count();
+    assert_eq!(offences, 0);
+}
+
+#[test]
 fn a_search_after_the_last_provider_is_lost_is_not_due_in_the_same_call() {
     let mut script = Script::new(1);
     let (_, _, from) = script.start(&[0]);
