@@ -125,12 +125,14 @@ pub(super) fn acceptable(peer: PeerId, addrs: &[Multiaddr], allow_private: bool)
         .filter_map(move |addr| strip_peer(addr, &peer))
 }
 
-/// One peer's addresses, best first: confirmed ones (latest first), then hearsay by class. Shared with the messages that
-/// carry them: most peers have one list, and many tell of it.
+/// One peer's addresses, best first: confirmed ones (latest first), then those it has told itself and then hearsay, each
+/// by class. Shared with the messages that carry them: most peers have one list, and many tell of it.
 #[derive(Debug, Default)]
 pub(super) struct Addrs {
     list: Arc<[Multiaddr]>,
     confirmed: u8,
+    /// Confirmed or told by the peer itself.
+    first_hand: u8,
 }
 
 impl Addrs {
@@ -141,6 +143,11 @@ impl Addrs {
     /// Those that were dialled with success.
     pub(super) fn confirmed(&self) -> &[Multiaddr] {
         self.list.get(..usize::from(self.confirmed)).unwrap_or_default()
+    }
+
+    /// Those that the peer has told itself, as far as they are not confirmed.
+    pub(super) fn told(&self) -> &[Multiaddr] {
+        self.list.get(usize::from(self.confirmed)..usize::from(self.first_hand)).unwrap_or_default()
     }
 
     /// First-hand: this address led to the peer. True when that was not known.
@@ -154,7 +161,24 @@ impl Addrs {
         if fresh {
             self.confirmed = self.confirmed.saturating_add(1).min(MAX_CONFIRMED as u8);
         }
+        if known.is_none_or(|at| at >= usize::from(self.first_hand)) {
+            self.first_hand = self.first_hand.saturating_add(1).min(MAX_ADDRS as u8);
+        }
         fresh
+    }
+
+    /// The peer's own word replaces what was not confirmed.
+    pub(super) fn tell(&mut self, addrs: impl Iterator<Item = Multiaddr>) {
+        self.forget_unconfirmed();
+        self.hear(addrs, false);
+        self.first_hand = self.list.len() as u8;
+    }
+
+    pub(super) fn forget_unconfirmed(&mut self) {
+        if self.list.len() > usize::from(self.confirmed) {
+            self.list = self.confirmed().into();
+        }
+        self.first_hand = self.confirmed;
     }
 
     /// Hearsay: fills free room only; with `displace`, the last unconfirmed one makes room for each. True when one was
@@ -170,7 +194,8 @@ impl Addrs {
                 list = self.list.to_vec();
             }
             list.truncate(MAX_ADDRS - 1);
-            let hearsay = usize::from(self.confirmed);
+            self.first_hand = self.first_hand.min(MAX_ADDRS as u8 - 1);
+            let hearsay = usize::from(self.first_hand);
             let class = AddrClass::of(&addr);
             let at = list.iter().skip(hearsay).take_while(|known| AddrClass::of(known) <= class).count();
             list.insert(hearsay + at, addr);
@@ -186,13 +211,6 @@ impl Addrs {
     pub(super) fn share(&mut self, list: &Arc<[Multiaddr]>) {
         if self.list == *list {
             self.list = list.clone();
-        }
-    }
-
-    /// Drops what was never confirmed.
-    pub(super) fn forget_hearsay(&mut self) {
-        if self.list.len() > usize::from(self.confirmed) {
-            self.list = self.confirmed().into();
         }
     }
 }
@@ -275,7 +293,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn confirmed_addresses_survive_hearsay(steps in proptest::collection::vec((0u8..3, 1u16..30), 0..80)) {
+        fn confirmed_addresses_survive_hearsay(steps in proptest::collection::vec((0u8..4, 1u16..30), 0..80)) {
             let mut addrs = Addrs::default();
             let mut confirmed = vec![];
             for (what, port) in steps {
@@ -288,10 +306,15 @@ mod tests {
                         confirmed.truncate(MAX_CONFIRMED);
                     }
                     1 => { addrs.hear([it].into_iter(), false); }
+                    2 => {
+                        addrs.tell([it.clone()].into_iter());
+                        prop_assert!(addrs.confirmed().contains(&it) || addrs.told() == [it]);
+                    }
                     _ => { addrs.hear([it].into_iter(), true); }
                 }
                 prop_assert_eq!(addrs.confirmed(), &confirmed[..]);
                 prop_assert!(addrs.all().len() <= MAX_ADDRS);
+                prop_assert!(addrs.all().starts_with(&[addrs.confirmed(), addrs.told()].concat()));
                 let mut distinct = addrs.all().to_vec();
                 distinct.sort();
                 distinct.dedup();

@@ -32,7 +32,7 @@ use self::addr::{AddrClass, acceptable, strip_peer};
 use self::book::{Book, Conn, DialState};
 use self::dial::{Bootstraps, Dialer, WaitingRoom};
 use self::outbound::note_failure;
-use self::persist::Persist;
+use self::persist::{Persist, Worth};
 use self::policy::Policy;
 use self::score::Bans;
 use crate::action::{Action, DisconnectReason};
@@ -305,7 +305,7 @@ impl Peers {
         let Some(entry) = self.book.get_mut(peer) else { return };
         let dialled = side == Side::Dialer;
         if dialled && AddrClass::of(&addr).is_some() && entry.addrs.confirm(addr.clone()) && entry.conn.is_some() {
-            self.persist.note_addrs(now, id);
+            self.persist.note_addrs(now, id, Worth::Reached);
         }
         if entry.conn.is_none() {
             entry.closing = false;
@@ -357,12 +357,11 @@ impl Peers {
         conn.agent = shortened(info.agent);
         let visited = core::mem::take(&mut entry.visited);
         let before = entry.addrs.all().clone();
-        entry.addrs.forget_hearsay();
         let told = acceptable(id, &info.listen_addrs, config.peers.allow_private_addrs);
-        entry.addrs.hear(told.filter(|addr| !self.local_addrs.contains(addr)), false);
+        entry.addrs.tell(told.filter(|addr| !self.local_addrs.contains(addr)));
         entry.addrs.share(&before);
-        if first && !entry.addrs.confirmed().is_empty() {
-            self.persist.note_addrs(now, id);
+        if first && !entry.addrs.all().is_empty() {
+            self.persist.note_addrs(now, id, entry.addrs.worth());
         }
         if first || was != info.protocols {
             self.events.push_back(PeerEvent::Protocols { peer, was, now: info.protocols });

@@ -162,7 +162,7 @@ impl Peers {
                 if let Some(entry) = self.book.get_mut(peer) {
                     entry.dial = DialState::Idle;
                     if why == DialError::WrongPeer {
-                        entry.addrs.forget_hearsay();
+                        entry.addrs.forget_unconfirmed();
                     }
                     note_failure(&mut self.rng, now, &config.peers, entry);
                     if planted!(config, PeersGiveUp) {

@@ -1,4 +1,4 @@
-//! What of the peer book survives a restart: bans, and addresses that have led somewhere.
+//! What of the peer book survives a restart: bans, and addresses that have led somewhere or that a connected peer has told.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use multiaddr::Multiaddr;
 
 use super::Peers;
-use super::addr::AddrClass;
+use super::addr::{AddrClass, Addrs, acceptable};
 use crate::action::{Action, StoreRequest, Table, Write};
 use crate::config::Config;
 use crate::cx::Outbox;
@@ -18,17 +18,29 @@ use crate::time::{Duration, Instant, UnixTime};
 /// Peers whose addresses are stored: enough to find a network again of which most have left.
 const MAX_STORED: usize = 256;
 
+/// Of these written at once, at most so many of peers that were never dialled: an entrance meets many.
+const MAX_TOLD: usize = MAX_STORED / 2;
+
 /// Addresses are written together, at most this often.
 const WRITE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The first ones are written this soon after a connection.
 const WRITE_DELAY: Duration = Duration::from_secs(5);
 
+/// How good a stored peer is: the lower one gives way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Worth {
+    /// It has named its addresses.
+    Told,
+    /// One of its addresses has led to it.
+    Reached,
+}
+
 /// What is stored, and what has to be written.
 #[derive(Debug, Default)]
 pub(super) struct Persist {
     /// Peers with a row, and when (in order of writing) it was last written.
-    stored: BTreeMap<PeerId, u64>,
+    stored: BTreeMap<PeerId, (Worth, u64)>,
     sequence: u64,
     dirty_addrs: BTreeSet<PeerId>,
     dirty_bans: BTreeSet<PeerId>,
@@ -43,8 +55,9 @@ impl Persist {
         self.bans_at.get_or_insert(now);
     }
 
-    pub(super) fn note_addrs(&mut self, now: Instant, id: PeerId) {
-        if self.dirty_addrs.len() < MAX_STORED {
+    pub(super) fn note_addrs(&mut self, now: Instant, id: PeerId, worth: Worth) {
+        let room = if worth == Worth::Reached { MAX_STORED } else { MAX_TOLD };
+        if self.dirty_addrs.len() < room {
             self.dirty_addrs.insert(id);
             let earliest = self.written_at.map_or(now, |at| at + WRITE_INTERVAL);
             self.addrs_at.get_or_insert(earliest.max(now + WRITE_DELAY));
@@ -55,16 +68,16 @@ impl Persist {
         [self.addrs_at, self.bans_at].into_iter().flatten().min()
     }
 
-    /// Counts a row; returns the peer whose row has to go for it.
-    fn count(&mut self, id: PeerId) -> Option<PeerId> {
+    /// Counts a row; returns the peer whose row has to go for it, which may be this one.
+    fn count(&mut self, id: PeerId, worth: Worth) -> Option<PeerId> {
         self.sequence += 1;
-        self.stored.insert(id, self.sequence);
+        self.stored.insert(id, (worth, self.sequence));
         if self.stored.len() <= MAX_STORED {
             return None;
         }
-        let oldest = *self.stored.iter().min_by_key(|(_, written)| **written)?.0;
-        self.stored.remove(&oldest);
-        Some(oldest)
+        let least = *self.stored.iter().min_by_key(|(_, rank)| **rank)?.0;
+        self.stored.remove(&least);
+        Some(least)
     }
 }
 
@@ -95,10 +108,12 @@ impl Peers {
         let Some(entry) = self.book.find(&id).and_then(|peer| self.book.get(peer)) else { return };
         let row =
             |id: PeerId, value| Write { table: Table::PeerAddrs, key: Bytes::copy_from_slice(id.as_bytes()), value };
-        writes.push(row(id, Some(encode_addrs(entry.addrs.confirmed()))));
-        if let Some(dropped) = self.persist.count(id) {
-            writes.push(row(dropped, None));
+        let dropped = self.persist.count(id, entry.addrs.worth());
+        if dropped == Some(id) {
+            return;
         }
+        writes.push(row(id, Some(encode_addrs(entry.addrs.confirmed(), entry.addrs.told()))));
+        writes.extend(dropped.map(|dropped| row(dropped, None)));
     }
 
     pub(crate) fn handle_recovered(&mut self, now: Instant, unix: UnixTime, config: &Config, row: Row) {
@@ -126,20 +141,29 @@ impl Peers {
         if self.persist.stored.len() >= MAX_STORED || id == self.local {
             return;
         }
-        self.persist.count(id);
         let peer = self.intern(id);
         let Some(entry) = self.book.get_mut(peer) else { return };
-        for addr in decode_addrs(value).into_iter().rev().filter(|addr| AddrClass::of(addr).is_some()) {
+        let (confirmed, told) = decode_addrs(value);
+        for addr in confirmed.into_iter().rev().filter(|addr| AddrClass::of(addr).is_some()) {
             entry.addrs.confirm(addr);
         }
+        entry.addrs.tell(acceptable(id, &told, config.peers.allow_private_addrs));
+        self.persist.count(id, entry.addrs.worth());
         self.candidate_found(config);
     }
 }
 
-/// Each address as its length (2 bytes, big endian) and its bytes.
-fn encode_addrs(addrs: &[Multiaddr]) -> Bytes {
+impl Addrs {
+    pub(super) fn worth(&self) -> Worth {
+        if self.confirmed().is_empty() { Worth::Told } else { Worth::Reached }
+    }
+}
+
+/// Each address as its length (2 bytes, big endian) and its bytes; an empty one is between confirmed and told ones.
+fn encode_addrs(confirmed: &[Multiaddr], told: &[Multiaddr]) -> Bytes {
     let mut bytes = Vec::new();
-    for addr in addrs {
+    let between = (!told.is_empty()).then(Multiaddr::empty);
+    for addr in confirmed.iter().chain(&between).chain(told) {
         if let Ok(len) = u16::try_from(addr.len()) {
             bytes.extend_from_slice(&len.to_be_bytes());
             bytes.extend_from_slice(addr.as_ref());
@@ -148,15 +172,18 @@ fn encode_addrs(addrs: &[Multiaddr]) -> Bytes {
     bytes.into()
 }
 
-/// As many addresses as are intact.
-fn decode_addrs(mut bytes: &[u8]) -> Vec<Multiaddr> {
+/// As many addresses as are intact: confirmed ones and told ones.
+fn decode_addrs(mut bytes: &[u8]) -> (Vec<Multiaddr>, Vec<Multiaddr>) {
     let mut addrs = Vec::new();
     while let Some((len, rest)) = bytes.split_first_chunk() {
         let Some((addr, rest)) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len))) else { break };
         addrs.extend(Multiaddr::try_from(addr.to_vec()));
         bytes = rest;
     }
-    addrs
+    let Some(between) = addrs.iter().position(Multiaddr::is_empty) else { return (addrs, Vec::new()) };
+    let told = addrs.split_off(between + 1);
+    addrs.pop();
+    (addrs, told)
 }
 
 #[cfg(test)]
@@ -166,15 +193,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn address_rows_round_trip(ports in proptest::collection::vec(1u16.., 0..8)) {
+        fn address_rows_round_trip(ports in proptest::collection::vec(1u16.., 0..8), confirmed in 0usize..8) {
             let addrs: Vec<Multiaddr> =
                 ports.iter().map(|port| alloc::format!("/ip4/8.8.8.8/tcp/{port}").parse().unwrap()).collect();
-            prop_assert_eq!(decode_addrs(&encode_addrs(&addrs)), addrs);
+            let (confirmed, told) = addrs.split_at(confirmed.min(addrs.len()));
+            prop_assert_eq!(decode_addrs(&encode_addrs(confirmed, told)), (confirmed.to_vec(), told.to_vec()));
         }
 
         #[test]
         fn damaged_address_rows_are_read_as_far_as_they_are_intact(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-            prop_assert!(decode_addrs(&bytes).len() <= bytes.len());
+            let (confirmed, told) = decode_addrs(&bytes);
+            prop_assert!(confirmed.len() + told.len() <= bytes.len());
         }
     }
 }

@@ -73,6 +73,10 @@ fn writes(actions: Vec<Action>) -> Vec<Write> {
     actions.into_iter().filter_map(commit).flatten().collect()
 }
 
+fn disconnects(actions: &[Action]) -> usize {
+    actions.iter().filter(|action| matches!(action, Action::Disconnect { .. })).count()
+}
+
 fn quiet() -> Config {
     let mut config = Config::default();
     config.peers.min_connections = 0;
@@ -379,7 +383,7 @@ fn too_many_connections_are_trimmed_after_the_grace_by_value() {
         .collect();
     world.peers.pin(peers[6]);
     let grace = world.config.peers.trim_grace;
-    assert!(world.tell_time(grace / 2).is_empty());
+    assert_eq!(disconnects(&world.tell_time(grace / 2)), 0);
     world.advance(grace);
     let keep = peers[5];
     world.peers.handle_timeout(world.now, world.unix, &world.config, &mut world.out, |peer| peer == keep);
@@ -426,7 +430,7 @@ fn a_node_under_pressure_shortens_the_grace_before_it_must_refuse_newcomers() {
     }
     world.actions();
     let grace = world.config.peers.trim_grace;
-    assert_eq!(world.tell_time(grace / 3).len(), 7);
+    assert_eq!(disconnects(&world.tell_time(grace / 3)), 7);
     world.up(10, Side::Listener);
     assert!(world.actions().is_empty(), "there is room for a newcomer");
 }
@@ -459,24 +463,78 @@ fn confirmed_addresses_are_stored_together_and_lead_back_after_a_restart() {
     for n in 0..3 {
         world.connect(n);
     }
-    world.connect_as(7, Side::Listener, ALL_PROTOCOLS);
     let rows = writes(world.tell_time(Duration::from_secs(5)));
     assert_eq!(rows.len(), 3);
     world.connect(8);
     assert!(writes(world.tell_time(Duration::from_secs(30))).is_empty(), "at most once a minute");
     assert_eq!(writes(world.tell_time(Duration::from_secs(30))).len(), 1);
 
-    let mut restarted = TestWorld::default();
-    for row in rows {
-        let row = Row { table: row.table, key: row.key, value: row.value.unwrap() };
-        restarted.peers.handle_recovered(restarted.now, restarted.unix, &restarted.config, row);
-    }
-    let again = dials(&restarted.tell_time(Duration::from_secs(1)));
+    let again = dials(&restarted(Config::default(), rows).tell_time(Duration::from_secs(1)));
     let mut found: Vec<_> = again.into_iter().map(|(_, peer, addrs)| (peer.unwrap(), addrs)).collect();
     found.sort();
     let mut expected: Vec<_> = (0..3).map(|n| (TestWorld::peer_id(n), vec![TestWorld::addr(n)])).collect();
     expected.sort();
     assert_eq!(found, expected);
+}
+
+/// A node that has forgotten everything but these rows.
+fn restarted(config: Config, rows: impl IntoIterator<Item = Write>) -> TestWorld {
+    let mut world = TestWorld::new(config);
+    for row in rows {
+        let row = Row { table: row.table, key: row.key, value: row.value.unwrap() };
+        world.peers.handle_recovered(world.now, world.unix, &world.config, row);
+    }
+    world
+}
+
+#[test]
+fn who_only_called_is_stored_by_its_own_word_and_found_again_after_those_that_were_dialled() {
+    let mut config = Config::default();
+    config.peers.min_connections = 2;
+    let mut world = TestWorld::new(config.clone());
+    world.connect(1);
+    for n in 2..5 {
+        world.up(n, Side::Listener);
+        world.identify(n, vec![addr(&format!("/ip4/8.8.8.{n}/tcp/1"))]);
+    }
+    let hearsay = [addr("/ip4/9.9.9.9/tcp/1")].into();
+    let peer = world.peers.find(&TestWorld::peer_id(2)).unwrap();
+    world.peers.add_addrs(&world.config, peer, &hearsay);
+    world.up(5, Side::Listener);
+    world.identify(5, vec![]);
+    let rows = writes(world.tell_time(Duration::from_secs(5)));
+    assert_eq!(rows.len(), 4, "nothing of who has told nothing");
+
+    let mut again = restarted(config, rows);
+    let found = dials(&again.tell_time(Duration::from_secs(1)));
+    let found: Vec<_> = found.into_iter().map(|(_, peer, addrs)| (peer.unwrap(), addrs)).collect();
+    assert_eq!(found[0], (TestWorld::peer_id(1), vec![TestWorld::addr(1)]));
+    let told = |n| (TestWorld::peer_id(n), vec![addr(&format!("/ip4/8.8.8.{n}/tcp/1"))]);
+    assert!((2..5).any(|n| found[1] == told(n)), "{found:?}");
+}
+
+#[test]
+fn stored_addresses_of_who_only_called_give_way_to_those_that_were_dialled() {
+    let mut world = TestWorld::new(quiet());
+    let mut stored = std::collections::BTreeSet::new();
+    let mut meet = |world: &mut TestWorld, peers: core::ops::Range<u64>, side| {
+        for n in peers {
+            world.connect_as(n, side, ALL_PROTOCOLS);
+        }
+        for write in writes(world.tell_time(Duration::from_secs(60))) {
+            if write.value.is_some() {
+                stored.insert(write.key)
+            } else {
+                stored.remove(&write.key)
+            };
+        }
+        stored.len()
+    };
+    assert_eq!(meet(&mut world, 0..200, Side::Dialer), 200);
+    assert_eq!(meet(&mut world, 200..300, Side::Listener), 256);
+    assert_eq!(meet(&mut world, 300..350, Side::Dialer), 256);
+    let is_stored = |n| stored.iter().any(|key| key[..] == *TestWorld::peer_id(n).as_bytes());
+    assert!((0..200).chain(300..350).all(is_stored));
 }
 
 #[test]
