@@ -89,7 +89,6 @@ pub(super) struct Link {
     /// Connected.
     pub(super) up: bool,
     window: usize,
-    /// Times patience has run out since the last answer.
     strikes: u32,
     quiet_since: Instant,
     resting_until: Option<Instant>,
@@ -119,6 +118,11 @@ impl Link {
 
     pub(super) fn load(&self) -> usize {
         self.asks.len()
+    }
+
+    /// How often it was late since its last answer.
+    pub(super) fn strikes(&self) -> u32 {
+        self.strikes
     }
 
     pub(super) fn has_room(&self) -> bool {

@@ -43,7 +43,11 @@ impl Client {
             if !self.has_budget(id) || !self.any_room(&providers) {
                 break;
             }
-            if let Some(peer) = self.pick(&providers, id) {
+            let worst = self.worst_asked(id);
+            if let Some(peer) = self.pick(&providers, id, worst) {
+                if let Some((_, worst)) = worst {
+                    self.withdraw(cx, worst, id);
+                }
                 self.ask(cx, peer, id);
             }
         }
@@ -89,12 +93,25 @@ impl Client {
         self.links.get(&peer).is_none_or(Link::has_room)
     }
 
-    /// The provider with room whose load, divided by its score, is the smallest.
-    fn pick(&self, providers: &[Provider], id: BlockId) -> Option<PeerIx> {
+    fn strikes(&self, peer: PeerIx) -> u32 {
+        self.links.get(&peer).map_or(0, Link::strikes)
+    }
+
+    /// When as many are asked for a block as may be: who of them was late most often, and how often.
+    fn worst_asked(&self, id: BlockId) -> Option<(u32, PeerIx)> {
+        let asked = &self.wanted.get(&id)?.asked;
+        let full = asked.len() >= MAX_ASKED;
+        asked.iter().filter(|_| full).map(|peer| (self.strikes(*peer), *peer)).max()
+    }
+
+    /// The provider with room whose load, divided by its score, is the smallest; one that was late less often than the
+    /// worst of those asked, if it is to take its place.
+    fn pick(&self, providers: &[Provider], id: BlockId, worst: Option<(u32, PeerIx)>) -> Option<PeerIx> {
         let wanted = self.wanted.get(&id)?;
         let free = providers.iter().filter(|provider| {
             let peer = provider.peer;
-            self.has_room(peer) && !wanted.asked.contains(&peer) && !wanted.lacking.contains(&peer)
+            let better = worst.is_none_or(|(strikes, _)| self.strikes(peer) < strikes);
+            better && self.has_room(peer) && !wanted.asked.contains(&peer) && !wanted.lacking.contains(&peer)
         });
         let cost = |provider: &&Provider| {
             let load = self.links.get(&provider.peer).map_or(0, Link::load) as u64;
@@ -162,17 +179,13 @@ impl Client {
     pub(super) fn strike(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         let (excess, again) = link.strike(cx.now);
-        for id in &excess {
-            link.withdraw(cx.now, *id);
-        }
-        let kept: Vec<_> = link.asked().collect();
+        let kept: Vec<_> = link.asked().filter(|id| !excess.contains(id)).collect();
         if again {
             kept.iter().for_each(|id| link.forgive(*id));
         }
         cx.peers.observe(peer, rank::failed);
         for id in excess {
-            self.push_want(peer, id, WantKind::Cancel, 0);
-            self.release(peer, id);
+            self.withdraw(cx, peer, id);
         }
         for id in kept {
             if again && let Some(wanted) = self.wanted.get(&id) {
@@ -181,6 +194,15 @@ impl Client {
             }
             self.requeue(id);
         }
+        self.arm(cx, peer);
+    }
+
+    /// A peer is told that a block is not wanted of it any more.
+    fn withdraw(&mut self, cx: &Cx<'_>, peer: PeerIx, id: BlockId) {
+        if self.links.get_mut(&peer).is_some_and(|link| link.withdraw(cx.now, id)) {
+            self.push_want(peer, id, WantKind::Cancel, 0);
+        }
+        self.release(peer, id);
         self.arm(cx, peer);
     }
 
@@ -198,7 +220,7 @@ impl Client {
     /// A block is to be asked of somebody else, too.
     fn requeue(&mut self, id: BlockId) {
         let Some(wanted) = self.wanted.get(&id) else { return };
-        if wanted.storing || wanted.asked.len() >= MAX_ASKED {
+        if wanted.storing {
             return;
         }
         for (root, _) in &wanted.places {

@@ -1,3 +1,4 @@
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -58,6 +59,37 @@ fn attack_28_wrong_bytes_or_none() {
     net.providers.insert(tree.id, vec![1, 2, 3]);
     net.fetch(0, 2, tree.id);
     assert_eq!(sum(&net.finish(0, 2).expect("fetched")), total_len(&blocks));
+}
+
+/// More providers promise and send nothing than one block is asked of at once.
+#[test]
+fn attack_28_withholders_do_not_keep_a_block_from_who_has_it() {
+    let mut script = Script::new(5);
+    let root = id(1);
+    script.fetch(1, root);
+    script.has(false);
+    script.store(StoreResult::Done);
+    let mut wants = script.provide(root, &[0, 1, 2, 3, 4]);
+    let started = script.world.now;
+    let (mut asking, mut asked) = (BTreeSet::<usize>::new(), BTreeSet::<usize>::new());
+    loop {
+        for (peer, kind, _) in wants {
+            match kind {
+                WantKind::Block => asking.insert(peer),
+                WantKind::Have => false,
+                WantKind::Cancel => asking.remove(&peer),
+            };
+        }
+        asked.extend(&asking);
+        assert!(asking.len() <= 3, "{asking:?}");
+        if asked.len() == 5 {
+            break;
+        }
+        let actions = script.wake();
+        assert_eq!(script.failed(), [], "only {asked:?} were asked");
+        wants = script.wants(&actions);
+    }
+    assert!(script.world.now.since(started) < script.world.config.exchange.stall_timeout / 2);
 }
 
 #[test]
