@@ -88,6 +88,7 @@ fn main() -> ExitCode {
         suite,
         hostile: attack_01_prefixes_above_the_limit_close_the_stream_before_anything_is_reserved,
         attack_02_endless_and_overlong_varints_close_the_stream,
+        a_peer_that_breaks_every_stream_is_disconnected,
         attack_03_a_stream_that_ends_in_the_middle_of_a_frame_is_a_fault,
         attack_04_frames_glued_together_or_split_byte_by_byte_are_served_alike,
         attack_08_a_frame_that_trickles_in_loses_its_slot_at_the_deadline,

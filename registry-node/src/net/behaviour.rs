@@ -22,7 +22,7 @@ use registry_core::id::{DialId, RequestId, Token};
 use registry_core::input::{DialError, Identity, RequestError, Side};
 use registry_core::{Input, PeerId};
 
-use super::handler::{FromBehaviour, Handler, Shared};
+use super::handler::{FromBehaviour, Handler, Shared, ToBehaviour};
 use super::protocols::Names;
 use super::{ACTION_QUEUE, NetAction, NetConfig, NetInput, NetLink};
 
@@ -124,8 +124,8 @@ impl Behaviour {
         match action {
             NetAction::Dial { dial, peer, addrs } => self.dial(dial, peer, addrs),
             NetAction::Disconnect(peer) => {
-                if let Some((peer_id, _)) = self.route(&peer) {
-                    self.queue.push_back(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::All });
+                if let Some((peer, _)) = self.route(&peer) {
+                    self.close(peer);
                 }
             }
             NetAction::Send { peer, msg, class } => match self.route(&peer) {
@@ -165,6 +165,10 @@ impl Behaviour {
     fn route(&self, peer: &PeerId) -> Option<(libp2p_identity::PeerId, ConnectionId)> {
         let peer = swarm_id(peer)?;
         self.peers.get(&peer)?.first().map(|id| (peer, *id))
+    }
+
+    fn close(&mut self, peer_id: libp2p_identity::PeerId) {
+        self.queue.push_back(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::All });
     }
 
     fn notify(&mut self, (peer_id, id): (libp2p_identity::PeerId, ConnectionId), event: FromBehaviour) {
@@ -314,6 +318,11 @@ impl NetworkBehaviour for Behaviour {
         id: ConnectionId,
         event: THandlerOutEvent<Self>,
     ) {
+        let event = match event {
+            ToBehaviour::Input(input) => input,
+            // All of them: the node then hears of it, and tells the peer anew what was lost.
+            ToBehaviour::Close => return self.close(peer),
+        };
         match event.input() {
             Input::Request { token, .. } => {
                 self.tokens.insert(*token, (peer, id));

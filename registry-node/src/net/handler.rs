@@ -90,6 +90,15 @@ pub enum FromBehaviour {
     SetServerMode(bool),
 }
 
+/// What a connection tells the behaviour.
+#[derive(Debug)]
+pub enum ToBehaviour {
+    /// For the node.
+    Input(NetInput),
+    /// No more can be sent on this connection.
+    Close,
+}
+
 /// Why a stream was opened.
 #[derive(Debug)]
 pub enum Purpose {
@@ -133,7 +142,7 @@ pub struct Handler {
     server: bool,
     credit: Credit,
     allowance: Allowance,
-    events: VecDeque<NetInput>,
+    events: VecDeque<ToBehaviour>,
     opens: VecDeque<(Protocol, Purpose)>,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     next_slot: u64,
@@ -171,12 +180,12 @@ impl Handler {
     }
 
     fn emit(&mut self, input: Input) {
-        self.events.push_back(NetInput::free(input));
+        self.events.push_back(ToBehaviour::Input(NetInput::free(input)));
     }
 
     fn emit_message(&mut self, frame: usize, input: Input) {
         let permit = Some(self.credit.take(frame));
-        self.events.push_back(NetInput { input, permit });
+        self.events.push_back(ToBehaviour::Input(NetInput { input, permit }));
     }
 
     fn emit_malformed(&mut self, protocol: Protocol, error: registry_core::WireError) {
@@ -264,6 +273,7 @@ impl Handler {
             match step {
                 oneway::Step::Open => self.opens.push_back((protocol, Purpose::OneWay(protocol))),
                 oneway::Step::Drop(class) => self.emit(Input::SendDropped { peer: self.peer, class }),
+                oneway::Step::Close => self.events.push_back(ToBehaviour::Close),
             }
         }
     }
@@ -412,7 +422,7 @@ impl Handler {
                 self.drive_requests(protocol);
             }
             Purpose::OneWay(protocol) => {
-                self.one_way(protocol).open_failed();
+                self.one_way(protocol).open_failed(why);
                 self.drive_one_way(protocol);
             }
             Purpose::Notice(_, class) => self.on_noticed(class, false),
@@ -452,7 +462,7 @@ fn is_one_way(protocol: Protocol) -> bool {
 
 impl ConnectionHandler for Handler {
     type FromBehaviour = FromBehaviour;
-    type ToBehaviour = NetInput;
+    type ToBehaviour = ToBehaviour;
     type InboundProtocol = Offer;
     type OutboundProtocol = Offer;
     type InboundOpenInfo = ();
@@ -466,7 +476,7 @@ impl ConnectionHandler for Handler {
         true
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Offer, Purpose, NetInput>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Offer, Purpose, ToBehaviour>> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(event));

@@ -22,7 +22,7 @@ use registry_core::{Input, Message, PeerId};
 pub use behaviour::Behaviour;
 pub(crate) use behaviour::swarm_id;
 pub(crate) use frame::within;
-pub use handler::{FromBehaviour, Handler};
+pub use handler::{FromBehaviour, Handler, ToBehaviour};
 
 use credit::Permit;
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use libp2p_swarm::Stream;
 use registry_core::action::SendClass;
+use registry_core::input::RequestError;
 
 use super::frame::Framed;
 
@@ -14,7 +15,8 @@ const MAX_BYTES: usize = 8 * 1024 * 1024;
 const MAX_MESSAGES: usize = 2048;
 /// Bytes of several frames in one write: what yamux sends as one of its own.
 const MAX_WRITE: usize = 16 * 1024;
-/// Streams opened on one connection in its life: rust-libp2p refuses the fifth and never speaks gossip again.
+/// Streams opened on one connection in its life: rust-libp2p refuses the fifth and never speaks gossip again. Then the
+/// connection has to end, so that the next one may begin anew.
 const MAX_OPENED: u8 = 4;
 
 /// From the one that is kept longest to the one that is dropped first.
@@ -95,6 +97,8 @@ enum Outlet {
     Opening,
     Idle(Box<Framed<Stream>>),
     Writing,
+    /// There will be no further stream.
+    Spent,
 }
 
 /// What is to be done next.
@@ -104,6 +108,8 @@ pub(super) enum Step {
     Open,
     /// A message will not be sent.
     Drop(SendClass),
+    /// Close the connection: no more can be sent on it.
+    Close,
 }
 
 /// Frames on their way.
@@ -140,7 +146,14 @@ impl OneWay {
         }
         match std::mem::take(&mut self.outlet) {
             Outlet::Closed if self.queue.messages == 0 => None,
-            Outlet::Closed if self.opened >= MAX_OPENED => self.queue.drop_last().map(Step::Drop),
+            Outlet::Closed if self.opened >= MAX_OPENED => {
+                self.outlet = Outlet::Spent;
+                Some(Step::Close)
+            }
+            Outlet::Spent => {
+                self.outlet = Outlet::Spent;
+                self.queue.drop_last().map(Step::Drop)
+            }
             Outlet::Closed => {
                 self.opened += 1;
                 self.outlet = Outlet::Opening;
@@ -171,8 +184,10 @@ impl OneWay {
         self.outlet = Outlet::Idle(Box::new(stream));
     }
 
-    pub(super) fn open_failed(&mut self) {
-        self.outlet = Outlet::Closed;
+    /// A peer that does not speak the protocol keeps its connection: it is there for others.
+    pub(super) fn open_failed(&mut self, why: RequestError) {
+        let is_refused = why == RequestError::Unsupported && self.opened >= MAX_OPENED;
+        self.outlet = if is_refused { Outlet::Spent } else { Outlet::Closed };
     }
 
     /// How many blocks have left. After a failure the frames go first on the next stream.
@@ -224,7 +239,7 @@ mod tests {
             while let Some(step) = out.step() {
                 match step {
                     Step::Drop(class) => dropped.push(class),
-                    Step::Open => panic!("the stream is still opening"),
+                    Step::Open | Step::Close => panic!("the stream is still opening"),
                 }
             }
         };
@@ -275,14 +290,20 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_opened_four_times_at_most() {
-        let mut out = OneWay::default();
-        out.push(frame(1), SendClass::Own);
-        for _ in 0..MAX_OPENED {
-            assert!(matches!(out.step(), Some(Step::Open)));
-            out.open_failed();
+    fn a_stream_is_opened_four_times_then_the_connection_is_closed_unless_the_protocol_is_refused() {
+        for (why, closes) in [(RequestError::Reset, true), (RequestError::Unsupported, false)] {
+            let mut out = OneWay::default();
+            out.push(frame(1), SendClass::Own);
+            for _ in 0..MAX_OPENED {
+                assert!(matches!(out.step(), Some(Step::Open)));
+                out.open_failed(why);
+            }
+            assert!(!closes || matches!(out.step(), Some(Step::Close)));
+            for _ in 0..2 {
+                assert!(matches!(out.step(), Some(Step::Drop(SendClass::Own))));
+                assert!(out.step().is_none());
+                out.push(frame(1), SendClass::Own);
+            }
         }
-        assert!(matches!(out.step(), Some(Step::Drop(SendClass::Own))));
-        assert!(out.step().is_none());
     }
 }

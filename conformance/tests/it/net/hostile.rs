@@ -1,5 +1,7 @@
 //! Garbage on the port, and peers that break every rule: the others are still served.
 
+use std::time::Duration;
+
 use futures::{AsyncReadExt, AsyncWriteExt};
 use multiaddr::{Multiaddr, Protocol as Part};
 use registry_core::action::SendClass;
@@ -9,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::raw::Raw;
-use super::shell::{Echo, Shell, block, find_node, find_node_body};
+use super::shell::{Echo, Shell, block, find_node, find_node_body, subscription};
 use crate::PATIENCE;
 use crate::alone::{alone, say};
 use crate::runtimes::Mix;
@@ -64,6 +66,24 @@ pub(crate) async fn attack_01_prefixes_above_the_limit_close_the_stream_before_a
         is_malformed(&mut victim, &mut stream, WireError::TooLong).await;
     }
     victim.serves_an_honest_peer(&mix).await;
+}
+
+pub(crate) async fn a_peer_that_breaks_every_stream_is_disconnected(mix: Mix) {
+    let mut victim = Shell::start(&mix).await;
+    let _raw = Raw::dial_and_reset(&victim.addr).await;
+    let connected = |input: &Input| match input {
+        Input::Connected { peer, .. } => Some(*peer),
+        _ => None,
+    };
+    let peer = victim.until(connected).await;
+    let disconnected =
+        |input: &Input| matches!(input, Input::Disconnected { peer: gone } if *gone == peer).then_some(());
+    let mut sent = 0;
+    while tokio::time::timeout(Duration::from_millis(50), victim.until(disconnected)).await.is_err() {
+        assert!(sent < 200, "still connected");
+        victim.send(peer, subscription("topic"), SendClass::Control).await;
+        sent += 1;
+    }
 }
 
 pub(crate) async fn attack_02_endless_and_overlong_varints_close_the_stream(mix: Mix) {

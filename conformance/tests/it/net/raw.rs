@@ -12,7 +12,16 @@ use multiaddr::Multiaddr;
 use registry_node::Runtime;
 use runtime_tokio::Tokio;
 
-/// A secured connection. Inbound streams are accepted and never read.
+/// What becomes of inbound streams.
+#[derive(Clone, Copy)]
+enum Inbound {
+    /// Accepted and never read.
+    Ignored,
+    /// Of whatever protocol, and reset at once.
+    Reset,
+}
+
+/// A secured connection.
 pub(crate) struct Raw {
     open: mpsc::Sender<oneshot::Sender<SubstreamBox>>,
 }
@@ -23,11 +32,20 @@ impl Raw {
     }
 
     pub(crate) async fn try_dial(addr: &Multiaddr) -> Option<Self> {
+        Self::connect(addr, Inbound::Ignored).await
+    }
+
+    /// Connects, and agrees to any protocol only to reset the stream.
+    pub(crate) async fn dial_and_reset(addr: &Multiaddr) -> Self {
+        Self::connect(addr, Inbound::Reset).await.expect("refused")
+    }
+
+    async fn connect(addr: &Multiaddr, inbound: Inbound) -> Option<Self> {
         let mut transport = Tokio::current().transport(&Keypair::generate_ed25519()).unwrap();
         let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
         let (_, muxer) = transport.dial(addr.clone(), opts).unwrap().await.ok()?;
         let (open, orders) = mpsc::channel(16);
-        tokio::spawn(drive(muxer, orders));
+        tokio::spawn(drive(muxer, orders, inbound));
         Some(Self { open })
     }
 
@@ -53,7 +71,20 @@ impl Raw {
     }
 }
 
-async fn drive(mut muxer: StreamMuxerBox, mut orders: mpsc::Receiver<oneshot::Sender<SubstreamBox>>) {
+/// Agrees to the version of the negotiation, then to the first protocol.
+async fn agree(mut stream: SubstreamBox) -> std::io::Result<()> {
+    for _ in 0..2 {
+        let mut line = vec![0];
+        stream.read_exact(&mut line).await?;
+        line.resize(1 + usize::from(line[0]), 0);
+        stream.read_exact(&mut line[1..]).await?;
+        stream.write_all(&line).await?;
+        stream.flush().await?;
+    }
+    Ok(())
+}
+
+async fn drive(mut muxer: StreamMuxerBox, mut orders: mpsc::Receiver<oneshot::Sender<SubstreamBox>>, inbound: Inbound) {
     let mut waiting: Vec<oneshot::Sender<SubstreamBox>> = Vec::new();
     let mut accepted = Vec::new();
     future::poll_fn(|cx| {
@@ -70,7 +101,10 @@ async fn drive(mut muxer: StreamMuxerBox, mut orders: mpsc::Receiver<oneshot::Se
             match muxer.poll_inbound_unpin(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(stream)) => {
-                    accepted.push(stream);
+                    match inbound {
+                        Inbound::Ignored => accepted.push(stream),
+                        Inbound::Reset => drop(tokio::spawn(agree(stream))),
+                    }
                     continue;
                 }
                 Poll::Pending => {}
