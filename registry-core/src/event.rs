@@ -289,7 +289,7 @@ impl core::fmt::Display for OpError {
             Self::Timeout { asked, answered } => write!(f, "timed out: {answered} of {asked} peers answered"),
             Self::Verification => f.write_str("verification failed"),
             Self::Refused(Refusal::LogUnsynced) => {
-                f.write_str("this node may lack statements of its own publisher's log")
+                f.write_str("this node may lack what its publisher has signed, and would contradict it")
             }
             Self::Refused(Refusal::Forked) => f.write_str(
                 "the publisher has contradicted itself; only versions admitted before that can be had, by name",

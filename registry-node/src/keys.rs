@@ -59,7 +59,8 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Reads the keys in `dir`, or makes them when there are none.
+    /// Reads the keys in `dir`, or makes them when there are none. A publisher without a node, as after its files were
+    /// copied to another home, gets a new one.
     ///
     /// # Errors
     /// When a file cannot be read or made, is damaged, or others than its owner have access to it.
@@ -67,6 +68,7 @@ impl Keys {
         if !dir.join(INCEPTION).exists() {
             Self::create(dir)?;
         }
+        read_or_make(&dir.join(NODE))?;
         Self::load(dir)
     }
 
@@ -93,11 +95,11 @@ impl Keys {
         Self { node: Keypair::generate_ed25519(), publisher, identity, dir: None }
     }
 
-    /// The inception comes last: it is the sign that all keys are there.
+    /// The inception comes last: it is the sign that the publisher is whole.
     fn create(dir: &Path) -> Result<(), KeyError> {
         fs::create_dir_all(dir).map_err(|error| KeyError::Io { path: dir.to_owned(), error })?;
-        read_or_make(&dir.join(NODE))?;
-        if !dir.join(PUBLISHER).exists() {
+        // A new key makes a new publisher, also beside one that was there.
+        if ![PUBLISHER, NEXT].iter().all(|name| dir.join(name).exists()) {
             write_private(&dir.join(UNUSED), &[])?;
         }
         let publisher = read_or_make(&dir.join(PUBLISHER))?;

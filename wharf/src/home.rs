@@ -1,6 +1,7 @@
 //! One node's folder: keys, store, lock and control socket.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,8 @@ use registry_node::{KeyError, Keys};
 use serde_json::json;
 
 use crate::error::{CliError, Code};
+
+const LOST: &str = "put the file back from a copy; without one, choose another --home";
 
 /// The kernel's limit on a Unix socket's path, its closing NUL included.
 const MAX_SOCKET_PATH: usize = 108;
@@ -68,8 +71,9 @@ impl Home {
     /// The home's keys, made now when there are none.
     pub(crate) fn keys(&self) -> Result<Keys, CliError> {
         Keys::load_or_create(&self.dir).map_err(|error| {
-            let hint = match error {
-                KeyError::Damaged { .. } => "put the file back from a copy; without one, choose another --home",
+            let hint = match &error {
+                KeyError::Io { error, .. } if error.kind() == ErrorKind::NotFound => LOST,
+                KeyError::Damaged { .. } => LOST,
                 KeyError::Io { .. } | KeyError::Mode { .. } => "key files must belong to you and have mode 0600",
             };
             CliError::new(Code::Other, error.to_string(), hint)

@@ -116,7 +116,7 @@ impl Node {
                 if self.catalog.has_whole_own_log() {
                     self.catalog.publish(cx!(self, catalog), order);
                 } else {
-                    self.fail(order.op, OpError::NoPeers);
+                    self.fail(order.op, OpError::Refused(Refusal::LogUnsynced));
                 }
             }
             OwnLog::Unchecked => {

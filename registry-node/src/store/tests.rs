@@ -45,16 +45,39 @@ fn run(dir: &Path, requests: Vec<StoreRequest>) -> (Vec<Row>, Vec<StoreResult>) 
     (rows, results)
 }
 
+/// How many rows of this store say that the log of the keys in this home begins there?
+fn origins(home: &Path, store: &Path) -> usize {
+    let keys = Keys::load_or_create(home).unwrap();
+    keys.begin_in(&Store::open(store).unwrap()).unwrap();
+    let origin = keys.local_peer().publisher.unwrap().origin();
+    run(store, vec![]).0.iter().filter(|row| (row.table, &row.key) == (origin.table, &origin.key)).count()
+}
+
 #[test]
 fn a_publishers_log_begins_in_the_first_store_of_its_keys_only() {
     let [home, first, second] = [(); 3].map(|()| tempfile::tempdir().unwrap());
-    let origins = |store: &Path| {
-        let keys = Keys::load_or_create(home.path()).unwrap();
-        keys.begin_in(&Store::open(store).unwrap()).unwrap();
-        let origin = keys.local_peer().publisher.unwrap().origin();
-        run(store, vec![]).0.iter().filter(|row| (row.table, &row.key) == (origin.table, &origin.key)).count()
-    };
-    assert_eq!([first.path(), second.path(), first.path()].map(origins), [1, 0, 1]);
+    Keys::load_or_create(home.path()).unwrap();
+    assert_eq!([first.path(), second.path(), first.path()].map(|store| origins(home.path(), store)), [1, 0, 1]);
+    std::fs::write(home.path().join("publisher.unused"), b"").unwrap();
+    assert_eq!(origins(home.path(), second.path()), 1, "its owner says so");
+}
+
+#[test]
+fn the_log_of_copied_keys_is_elsewhere_unless_one_is_missing_and_made_anew() {
+    let [home, store] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    assert_eq!(origins(home.path(), store.path()), 1);
+    let old = Keys::load(home.path()).unwrap();
+    let [key, next, inception] = ["publisher.key", "publisher-next.key", "publisher.inception"];
+    for (names, is_new) in [(&[key, next, inception][..], false), (&[key, next], false), (&[key], true)] {
+        let [home_now, store] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        for name in names {
+            std::fs::copy(home.path().join(name), home_now.path().join(name)).unwrap();
+        }
+        assert_eq!(origins(home_now.path(), store.path()), usize::from(is_new), "{names:?}");
+        let keys = Keys::load(home_now.path()).unwrap();
+        assert_eq!(keys.publisher_id() != old.publisher_id(), is_new, "{names:?}");
+        assert_ne!(keys.peer_id(), old.peer_id());
+    }
 }
 
 #[test]

@@ -50,8 +50,9 @@ fn of_operation(error: &OpError) -> (Code, &'static str) {
         }
         OpError::Verification => (Code::Verification, "nothing was kept; another provider may have it intact"),
         OpError::Refused(Refusal::LogUnsynced) => {
-            let hint = "the key was used elsewhere, or its store was lost: let this node connect to others who have its log; \
-                        a key that has signed nothing yet needs an empty file publisher.unused beside it";
+            let hint = "the key was used elsewhere, or its store was lost: `wharf connect ADDR` to nodes that have the log, \
+                        then try again; only if the key has never published: make an empty file publisher.unused in the \
+                        home, and start the daemon again";
             (Code::Conflict, hint)
         }
         OpError::Refused(Refusal::Forked) => (
