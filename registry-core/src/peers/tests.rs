@@ -516,7 +516,7 @@ fn who_only_called_is_stored_by_its_own_word_and_found_again_after_those_that_we
 #[test]
 fn stored_addresses_of_who_only_called_give_way_to_those_that_were_dialled() {
     let mut world = TestWorld::new(quiet());
-    let mut stored = std::collections::BTreeSet::new();
+    let mut stored = BTreeSet::new();
     let mut meet = |world: &mut TestWorld, peers: core::ops::Range<u64>, side| {
         for n in peers {
             world.connect_as(n, side, ALL_PROTOCOLS);
