@@ -3,8 +3,9 @@
 //! A lookup converges in two phases over one sorted list. Until the β closest candidates have answered it asks the
 //! nearest unasked ones, at most α at a time (K4, K5). The follow-up then asks the rest of the k closest; what they
 //! say is merged too, so the result is the k closest that answered (K6). A candidate that fails drops out of the
-//! count and the next one moves up. A slow candidate gives its slot to the next, and is waited for only while it is one
-//! of the β closest and what is looked for has not been found.
+//! count and the next one moves up. A slow candidate gives its slot and its place to the next. It is waited for only
+//! while what is looked for has not been found, and it is one of the β closest, or is connected and nobody has taken its
+//! place.
 
 use alloc::vec::Vec;
 
@@ -201,6 +202,13 @@ impl Lookup {
         let converged = self.nearest_live().all(answered) && (found || nearest.take(self.breadth.beta).all(answered));
         let open = |candidate: &Candidate| matches!(candidate.state, State::Waiting | State::Slow);
         converged || (self.asked >= MAX_ASKED && !self.candidates.iter().any(open))
+    }
+
+    /// Slow candidates, if fewer than k have answered.
+    pub(crate) fn unreplaced(&self) -> impl Iterator<Item = PeerIx> {
+        let lacks = self.result().count() < self.breadth.k;
+        let slow = self.candidates.iter().filter(move |candidate| lacks && candidate.state == State::Slow);
+        slow.map(|candidate| candidate.peer)
     }
 
     /// The closest peers that answered, closest first, at most k.

@@ -297,7 +297,10 @@ impl Kad {
         let Some(query) = self.queries.running.get_mut(&id) else { return };
         query.lookup.take_dropped().into_iter().for_each(|peer| cx.peers.release(peer));
         let ends_early = planted!(cx.config, KadEndsEarly) && query.lookup.answered() as usize >= cx.config.kad.alpha;
-        if query.lookup.is_finished(query.work.has_found()) || ends_early {
+        let has_found = query.work.has_found();
+        // Who is connected is most likely alive, only farther away than others; who must be dialled may be long gone.
+        let awaits = || !has_found && query.lookup.unreplaced().any(|peer| cx.peers.is_connected(peer));
+        if (query.lookup.is_finished(has_found) && !awaits()) || ends_early {
             self.found(cx, id);
         } else if !query.work.is_background() {
             // Most of a cold lookup's time is handshakes: those of the next ones need not wait for a free slot.

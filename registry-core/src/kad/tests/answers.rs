@@ -136,6 +136,38 @@ fn a_silent_peer_does_not_hold_up_providers_that_others_named() {
 }
 
 #[test]
+fn a_slow_peer_that_is_connected_is_waited_for_unless_another_takes_its_place() {
+    for (k, is_connected, is_awaited) in [(20, true, true), (4, true, false), (20, false, false)] {
+        let mut script = Script::new(|config| config.k = k);
+        (1..=6).for_each(|n| {
+            script.join(n);
+        });
+        script.warm_up();
+        let mut peers: Vec<_> = (1..=6).map(TestWorld::peer_id).collect();
+        let target = Position::of(b"key");
+        peers.sort_by_cached_key(|peer| Position::of(peer.as_bytes()).distance(target));
+        let slow = peers[3];
+        if !is_connected {
+            script.world.peers.handle_disconnected(script.world.now, &script.world.config, slow);
+        }
+        let (late, asked): (Vec<_>, Vec<_>) =
+            find(&mut script, b"key").into_iter().partition(|asked| asked.peer == slow);
+        assert_eq!(late.len(), usize::from(is_connected));
+        let name_all = |msg: &mut KadMessage| msg.closer = (1..=6).map(kad_peer).collect();
+        asked.iter().for_each(|asked| script.answer(asked, name_all));
+        script.pass(Duration::from_millis(150));
+        script.done().asked.iter().for_each(|asked| script.answer(asked, |_| {}));
+        let early = closest(&mut script);
+        assert_eq!(early.is_none(), is_awaited, "k {k}, connected {is_connected}");
+        if is_awaited {
+            script.answer(&late[0], |_| {});
+            let (found, ..) = closest(&mut script).expect("the lookup ends");
+            assert_eq!(found.len(), 6);
+        }
+    }
+}
+
+#[test]
 fn a_lookup_ends_at_its_time_limit() {
     let mut script = Script::new(|config| config.request_timeout = Duration::from_secs(1_000));
     script.join(1);
