@@ -47,7 +47,7 @@ pub trait Queue<T> {
     fn pop(&mut self) -> Option<(Key, T)>;
 
     /// Events that wait.
-    fn len(&self) -> usize;
+    fn waiting(&self) -> usize;
 }
 
 /// Which of the queues a run uses: the order of events is the same.
@@ -136,7 +136,7 @@ impl<T> Queue<T> for Windows<T> {
         Some((key, event))
     }
 
-    fn len(&self) -> usize {
+    fn waiting(&self) -> usize {
         self.slab.len() - self.free.len()
     }
 }
@@ -187,7 +187,7 @@ impl<T> Queue<T> for Heap<T> {
         self.0.pop().map(|Reverse(Queued(key, event))| (key, event))
     }
 
-    fn len(&self) -> usize {
+    fn waiting(&self) -> usize {
         self.0.len()
     }
 }
@@ -217,10 +217,10 @@ mod tests {
                 let key = sorted[(at + rotation) % sorted.len()];
                 queue.push(key, key.seq);
             }
-            assert_eq!(queue.len(), sorted.len());
+            assert_eq!(queue.waiting(), sorted.len());
             let popped: Vec<Key> = std::iter::from_fn(|| queue.pop()).map(|(key, _)| key).collect();
             assert_eq!(popped, sorted);
-            assert_eq!((queue.next_at(), queue.len()), (None, 0));
+            assert_eq!((queue.next_at(), queue.waiting()), (None, 0));
         }
     }
 }

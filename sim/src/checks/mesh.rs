@@ -39,10 +39,11 @@ impl Meshes {
         }
     }
 
-    /// A mesh has at least `d_lo` members, as long as somebody could be grafted.
+    /// A mesh has at least `d_lo` members, as long as somebody could be grafted, by a node that can do anything.
     fn judge_small(&mut self, world: &World, ix: NodeIx) {
         let small = world
             .node(ix)
+            .filter(|_| !world.is_paused(ix))
             .and_then(|node| node.meshes().into_iter().find(|mesh| mesh.degree < self.d_lo && mesh.candidates > 0));
         let Some(small) = small else {
             self.suspects.remove(&ix);

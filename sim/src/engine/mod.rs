@@ -265,7 +265,7 @@ impl World {
 
     /// Events that wait.
     pub fn waiting(&self) -> usize {
-        self.queue.len()
+        self.queue.waiting()
     }
 
     /// From now on keeps every event, or no longer.
@@ -323,6 +323,11 @@ impl World {
         self.hosts[ix as usize].clock.instant(self.now)
     }
 
+    /// A node runs, but handles nothing for now.
+    pub fn is_paused(&self, ix: NodeIx) -> bool {
+        matches!(self.conditions.pace(ix), Pace::Paused | Pace::Asleep)
+    }
+
     /// The host of a node: its identity, its disk, its connections.
     pub fn host(&self, ix: NodeIx) -> &Host {
         &self.hosts[ix as usize]
@@ -367,10 +372,7 @@ impl World {
     /// # Errors
     /// Whatever the node says; `NotReady` when it is not running, or paused.
     pub fn command(&mut self, ix: NodeIx, command: Command) -> Result<OpId, CommandError> {
-        match self.conditions.pace(ix) {
-            Pace::Usual | Pace::Slow(_) => self.ask(ix, command),
-            Pace::Paused | Pace::Asleep => Err(CommandError::NotReady),
-        }
+        if self.is_paused(ix) { Err(CommandError::NotReady) } else { self.ask(ix, command) }
     }
 
     fn ask(&mut self, ix: NodeIx, command: Command) -> Result<OpId, CommandError> {

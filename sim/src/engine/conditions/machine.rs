@@ -102,7 +102,7 @@ impl World {
         }
         let Some(backlog) = self.conditions.backlogs.get_mut(&ix) else { return };
         backlog.is_worked_on = false;
-        if !matches!(self.conditions.pace(ix), Pace::Paused | Pace::Asleep) {
+        if !self.is_paused(ix) {
             self.do_first(ix);
             self.work_on(ix);
         }
