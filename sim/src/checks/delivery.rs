@@ -39,6 +39,11 @@ impl Ledger {
         self.sent.insert(thing, Sent { at, by, is_quiet });
     }
 
+    /// When a thing was sent.
+    pub fn sent_at(&self, thing: u32) -> Option<u64> {
+        self.sent.get(&thing).map(|sent| sent.at)
+    }
+
     /// A fault has begun.
     pub fn disturbed(&mut self, now: u64) {
         self.sent.values_mut().filter(|sent| now < sent.at + TRAVEL).for_each(|sent| sent.is_quiet = false);
@@ -82,19 +87,19 @@ impl Ledger {
         check
     }
 
-    /// At least once all those, but the sender, that `entitled` names for a thing sent then in the quiet, or whenever, if
-    /// there was time to make up for it.
+    /// At least once all those, but the sender, that `entitled` names for a thing sent in the quiet, or whenever, if there
+    /// was time to make up for it.
     pub fn all(
         &self,
         id: &'static str,
         means: &'static str,
         world: &World,
         whenever: bool,
-        entitled: impl Fn(NodeIx, u64) -> bool,
+        entitled: impl Fn(u32, NodeIx) -> bool,
     ) -> Check {
         let mut check = Check::new(id, means);
         for (thing, Sent { at, by, .. }) in self.sent.iter().filter(|(_, sent)| sent.is_quiet || whenever) {
-            for node in (0..world.len()).filter(|node| node != by && entitled(*node, *at)) {
+            for node in (0..world.len()).filter(|node| node != by && entitled(*thing, *node)) {
                 let told = self.told.get(thing).is_some_and(|told| told[node as usize] > 0);
                 check.judge(told, || format!("node {node} was not told of number {thing}, sent by {by} at {at}"));
             }

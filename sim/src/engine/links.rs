@@ -186,6 +186,12 @@ impl World {
         self.at_once.push_back((ix, Input::Disconnected { peer }));
     }
 
+    /// Do both know of one connection between them?
+    pub fn are_connected(&self, a: NodeIx, b: NodeIx) -> bool {
+        let link = |from: NodeIx, to: NodeIx| self.hosts[from as usize].links.get(&to).filter(|link| link.up);
+        matches!((link(a, b), link(b, a)), (Some(ours), Some(theirs)) if ours.conn == theirs.conn)
+    }
+
     pub(super) fn is_linked(&self, ix: NodeIx, peer: NodeIx, conn: u64) -> bool {
         self.hosts[ix as usize].links.get(&peer).is_some_and(|link| link.conn == conn)
     }

@@ -1,5 +1,7 @@
 //! Carries out the schedule and listens to what the nodes tell.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use registry_core::PeerId;
 use registry_core::catalog::{Content, ReleaseInfo};
@@ -8,7 +10,7 @@ use registry_core::event::{DhtResult, Event};
 use registry_core::id::OpId;
 use registry_core::search::SearchPage;
 
-use super::{Op, Simulation, Why};
+use super::{Op, SUBSCRIBED, Simulation, Why};
 use crate::checks::panics::guard;
 use crate::checks::rest::Rest;
 use crate::engine::{NodeIx, Step};
@@ -167,12 +169,26 @@ impl Simulation<'_> {
         rng.fill(&mut data);
         data[..4].copy_from_slice(&number.to_be_bytes());
         let command = Command::Pubsub(PubsubCommand::Publish { topic: TOPIC.into(), data: data.into() });
+        self.audiences.insert(number, self.audience(node));
         self.messages.sent(number, node, self.world.now(), self.is_settled());
         let is_started = self.start(node, command, Op::Message(number));
         if !is_started {
             self.messages.unsent(number);
         }
         is_started
+    }
+
+    /// Who has followed the topic for long enough, and is connected to a node by way of others who have.
+    fn audience(&self, node: NodeIx) -> BTreeSet<NodeIx> {
+        let (mut audience, mut open) = (BTreeSet::new(), vec![node]);
+        while let Some(next) = open.pop() {
+            let follows = self.subscribed[next as usize].is_some_and(|since| since + SUBSCRIBED <= self.world.now());
+            if follows && audience.insert(next) {
+                let peers = self.world.host(next).peers();
+                open.extend(peers.into_iter().filter(|peer| self.world.are_connected(next, *peer)));
+            }
+        }
+        audience
     }
 
     fn look_up(&mut self, node: NodeIx, number: u32) -> bool {

@@ -71,6 +71,8 @@ pub struct Simulation<'a> {
     ops: BTreeMap<(NodeIx, OpId), Op>,
     /// Since when each running node has followed the run's topic.
     subscribed: Vec<Option<u64>>,
+    /// By pubsub message: who followed the topic, and was connected to the sender by way of others, when it was sent.
+    audiences: BTreeMap<u32, BTreeSet<NodeIx>>,
     oracle: Oracle,
     lookups: Lookups,
     checkers: Checkers,
@@ -113,6 +115,7 @@ impl<'a> Simulation<'a> {
             by_root: packages.iter().map(|(number, package)| (package.root, *number)).collect(),
             ops: BTreeMap::new(),
             subscribed: vec![None; world.len() as usize],
+            audiences: BTreeMap::new(),
             oracle: Oracle::new(&world),
             lookups: Lookups::new(&config),
             checkers: Checkers::new(&world, &config, truth(&world, &packages)),
@@ -216,11 +219,13 @@ impl<'a> Simulation<'a> {
         for ((node, _), op) in std::mem::take(&mut self.ops) {
             self.ended.judge(false, || format!("{op:?} at node {node}"));
         }
-        let subscribed = |node: NodeIx, at| {
-            self.world.is_honest(node)
-                && self.subscribed[node as usize].is_some_and(|since| since.saturating_add(SUBSCRIBED) <= at)
+        let subscribed = |message: u32, node: NodeIx| {
+            let Some(at) = self.messages.sent_at(message) else { return false };
+            let has_stayed = self.subscribed[node as usize].is_some_and(|since| since < at);
+            let is_reached = self.audiences.get(&message).is_some_and(|audience| audience.contains(&node));
+            has_stayed && is_reached && self.world.is_honest(node)
         };
-        let steady = |node: NodeIx, _| {
+        let steady = |_, node: NodeIx| {
             let host = self.world.host(node);
             self.world.is_honest(node) && host.is_up() && host.life() == 0 && host.role().duties().catalogue
         };
