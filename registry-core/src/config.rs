@@ -62,8 +62,9 @@ pub struct PeersConfig {
     pub trim_grace: Duration,
     /// First wait after a failed dial; doubles (jittered) up to `max_backoff`.
     pub min_backoff: Duration,
-    /// See `min_backoff`. About this often, in a large network less, a node calls on an entrance and on a peer it was
-    /// connected to before, also with enough connections: parts of a network that have lost each other meet again.
+    /// See `min_backoff`; who is connected to nobody tries its entrances twice a minute. About this often, in a large
+    /// network less, a node calls on an entrance and on a peer it was connected to before, also with enough connections:
+    /// parts of a network that have lost each other meet again.
     pub max_backoff: Duration,
     /// Points of misbehaviour that lead to a ban; points decay by half each `offence_half_life`.
     pub ban_threshold: u32,

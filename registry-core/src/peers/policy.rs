@@ -209,7 +209,10 @@ impl Peers {
         let Some(entrance) = self.bootstraps.get_mut(index) else { return };
         entrance.dialling = false;
         entrance.failures = entrance.failures.saturating_add(1);
-        let retry = now + backoff(&mut self.rng, &config.peers, entrance.failures);
+        let wait = backoff(&mut self.rng, &config.peers, entrance.failures);
+        // Who is alone has no other way in.
+        let longest = if self.connected.is_empty() { self.rng.jitter(LONELY_INTERVAL) } else { wait };
+        let retry = now + wait.min(longest);
         entrance.retry_at = Some(retry);
         if self.wants_more(config) {
             self.policy.maintain_by(retry);

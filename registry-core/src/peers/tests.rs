@@ -299,7 +299,7 @@ fn too_few_connections_lead_to_dials_and_a_lookup_and_never_to_spinning() {
         }
         tries.push(world.now);
     }
-    assert!((12..60).contains(&tries.len()), "{}", tries.len());
+    assert!((80..250).contains(&tries.len()), "about twice a minute while alone: {}", tries.len());
     assert!(wakes < 4 * tries.len(), "{wakes}");
     world.up(1, Side::Dialer);
     for n in 10..20 {
@@ -436,7 +436,7 @@ fn a_node_under_pressure_shortens_the_grace_before_it_must_refuse_newcomers() {
 }
 
 #[test]
-fn a_bootstrap_peer_that_hangs_up_at_once_is_tried_again_ever_later() {
+fn a_bootstrap_peer_that_hangs_up_at_once_is_tried_again_later() {
     let mut config = Config::default();
     config.peers.min_connections = 1;
     let mut world = TestWorld::new(config);
@@ -454,7 +454,7 @@ fn a_bootstrap_peer_that_hangs_up_at_once_is_tried_again_ever_later() {
             world.down(1);
         }
     }
-    assert!((4..20).contains(&tries), "{tries}");
+    assert!((15..50).contains(&tries), "less and less often, down to twice a minute: {tries}");
 }
 
 #[test]

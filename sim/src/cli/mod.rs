@@ -101,11 +101,12 @@ fn announce(words: &str, json: bool) -> String {
 }
 
 fn tell(report: &(impl Serialize + Display), verdict: Verdict, json: bool) -> Done {
-    if json {
-        println!("{}", serde_json::to_string(report).expect("a report is plain data"));
+    // Whoever reads it may have read enough.
+    let _ = if json {
+        writeln!(stdout(), "{}", serde_json::to_string(report).expect("a report is plain data"))
     } else {
-        print!("{report}");
-    }
+        write!(stdout(), "{report}")
+    };
     Ok(ExitCode::from(verdict.exit_code()))
 }
 
