@@ -14,8 +14,13 @@ use crate::scenario::SECOND;
 const PATIENCE: u64 = 10 * SECOND;
 /// Both sides agree on this share of mesh edges when nothing disturbs them.
 const SYMMETRIC_PERCENT: u64 = 99;
-/// So long after the last fault, in microseconds.
-const QUIET: u64 = 60 * SECOND;
+/// So many heartbeats after the last fault: then members have got GRAFT again, and an edge that one side had lost is mended.
+const REFRESH: u64 = 60;
+/// What is sent has arrived after this, in microseconds.
+const TRAVEL: u64 = 10 * SECOND;
+
+/// Who has whom in a mesh, and the hash of its topic.
+type Edge = (NodeIx, NodeIx, u64);
 
 /// G2 and G5.
 pub struct Meshes {
@@ -23,6 +28,10 @@ pub struct Meshes {
     d_hi: usize,
     degree: Check,
     symmetric: Check,
+    /// Microseconds from the last fault until both sides agree.
+    agreed_after: u64,
+    /// Edges that one side alone knew at the last sweep.
+    lone: BTreeSet<Edge>,
     /// Nodes with a mesh that is too small, and since when.
     suspects: BTreeMap<NodeIx, u64>,
 }
@@ -35,6 +44,8 @@ impl Meshes {
             d_hi: config.gossip.d_hi,
             degree: Check::new("G2", "a mesh has D_lo to D_hi members, none of them in back-off"),
             symmetric: Check::new("G5", "once quiet, 99 % of mesh edges of honest nodes are known to both sides"),
+            agreed_after: REFRESH * config.gossip.heartbeat.as_micros() as u64 + TRAVEL,
+            lone: BTreeSet::new(),
             suspects: BTreeMap::new(),
         }
     }
@@ -65,16 +76,21 @@ impl Meshes {
 
     fn judge_symmetry(&mut self, world: &World) {
         // Who has grafted itself without end may not know of it.
-        let honest = |(a, b, _): &(NodeIx, NodeIx, u64)| world.is_honest(*a) && world.is_honest(*b);
+        let honest = |(a, b, _): &Edge| world.is_honest(*a) && world.is_honest(*b);
         let edges: BTreeSet<_> = (0..world.len()).flat_map(|ix| edges(world, ix)).filter(honest).collect();
-        let both = |(a, b, topic): &&(NodeIx, NodeIx, u64)| edges.contains(&(*b, *a, *topic));
-        let agreed = edges.iter().filter(both).count() as u64;
-        self.symmetric.judge_share(agreed, edges.len() as u64, SYMMETRIC_PERCENT, "known to both sides");
+        let is_lone = |(a, b, topic): &&Edge| !edges.contains(&(*b, *a, *topic));
+        let lone: BTreeSet<Edge> = edges.iter().filter(is_lone).copied().collect();
+        // A GRAFT may be on its way.
+        let stays = lone.intersection(&self.lone).map(|(a, b, _)| (*a, *b)).collect::<Vec<_>>();
+        let (all, what) = (edges.len() as u64, format!("at {} s known to both sides", world.now() / SECOND));
+        let agreed = all - stays.len() as u64;
+        self.symmetric.judge_share(agreed, all, SYMMETRIC_PERCENT, &format!("{what}, without {stays:?},"));
+        self.lone = lone;
     }
 }
 
 /// A node's mesh edges, with the hash of their topics.
-fn edges(world: &World, ix: NodeIx) -> Vec<(NodeIx, NodeIx, u64)> {
+fn edges(world: &World, ix: NodeIx) -> Vec<Edge> {
     let topics = world.node(ix).map(|node| node.topics()).unwrap_or_default();
     let of_topic = |topic: &registry_core::TopicView| {
         let name = xxh3_64(topic.topic.as_bytes());
@@ -111,7 +127,7 @@ impl Checker for Meshes {
             self.judge_small(world, ix);
             self.judge_backoff(world, ix);
         }
-        if quiet >= QUIET {
+        if quiet >= self.agreed_after {
             self.judge_symmetry(world);
         }
     }
