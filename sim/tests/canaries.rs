@@ -71,6 +71,7 @@ fn forged() -> Scenario {
 /// Datagrams that are lost, overtaken and repeated long after.
 fn strewn() -> Scenario {
     let mut scenario = small(12);
+    scenario.work.publishes = 60;
     scenario.net.transport = Transport::Datagrams;
     let always = |fault| Phase { at: 10 * SECOND, fault, who: Who::All, lasts: None };
     scenario.phases = vec![
