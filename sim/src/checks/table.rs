@@ -171,7 +171,9 @@ impl Health {
         for node in 0..world.len() {
             let (life, since) = &mut self.since[node as usize];
             let host = world.host(node);
-            if !host.is_server() || *life != host.life() {
+            // Who has lost everybody can only come in through the entrance.
+            let is_shut_out = host.connections() == 0 && !world.host(0).is_up();
+            if !host.is_server() || is_shut_out || *life != host.life() {
                 (*life, *since) = (if host.is_server() { host.life() } else { u32::MAX }, now);
             }
         }
