@@ -45,8 +45,8 @@ pub(super) struct Gap {
     pub(super) want: u64,
     /// Asked for by `catch_up`, which is owed a `CaughtUp`.
     owed: bool,
-    /// The peer whose round claimed it.
-    round: Option<PeerIx>,
+    /// The peer whose round claimed it, and the length it claimed, which may be less than what is wanted since.
+    round: Option<(PeerIx, u64)>,
     give_up_at: Instant,
     /// Asked as long as it delivers.
     current: Option<PeerIx>,
@@ -173,7 +173,7 @@ impl Sync {
         }
         self.open_gap(cx, publisher, claim.length, Some(peer));
         if let (Some(gap), Some(round)) = (self.gaps.get_mut(&publisher), self.rounds.get_mut(&peer)) {
-            gap.round = Some(peer);
+            gap.round = Some((peer, claim.length));
             gap.owed = false;
             gap.state = State::Ready;
             round.open += 1;
@@ -229,7 +229,7 @@ impl Sync {
             return;
         }
         let from = held(catalog, publisher);
-        let abandoned = !gap.owed && gap.round.is_none_or(|peer| !self.rounds.contains_key(&peer));
+        let abandoned = !gap.owed && gap.round.is_none_or(|(peer, _)| !self.rounds.contains_key(&peer));
         if from >= gap.want {
             return self.end_gap(publisher, true);
         }
@@ -334,8 +334,7 @@ impl Sync {
         if request != id {
             return self.handle_piece(cx, publisher, id, Some(msg));
         }
-        let want = gap.want;
-        let claimed = gap.round == Some(source) && self.rounds.contains_key(&source);
+        let claim = gap.round.filter(|(peer, _)| *peer == source && self.rounds.contains_key(peer));
         self.note_pace(cx, publisher, msg);
         self.timers.clear(Timer::Gap(publisher));
         let ticket = self.next_ticket;
@@ -353,7 +352,7 @@ impl Sync {
         };
         let held = held(catalog, publisher);
         if bytes == 0 {
-            let broken_claim = claimed && held < want;
+            let broken_claim = claim.is_some_and(|(_, claimed)| held < claimed);
             return self.fail_source(cx, catalog, publisher, broken_claim.then_some(FAULT));
         }
         self.judge(cx, publisher, source, held, bytes, event);
@@ -403,8 +402,8 @@ impl Sync {
                 gap.give_up_at = gap.give_up_at + earned;
                 let long = gap.want.saturating_sub(before) > 2 * MAX_RUN as u64;
                 let needs_help = long && !core::mem::replace(&mut gap.fruitful, true);
-                if let Some(round) = gap.round {
-                    self.prolong_round(round, earned);
+                if let Some((peer, _)) = gap.round {
+                    self.prolong_round(peer, earned);
                 }
                 self.ignored.forgive((source, publisher));
                 if needs_help {
@@ -449,7 +448,7 @@ impl Sync {
     ) {
         let Some(gap) = self.gaps.get_mut(&publisher) else { return };
         let (State::Asked { source, .. } | State::Judging { source, .. }) = gap.state else { return };
-        let of_round = gap.round == Some(source);
+        let of_round = gap.round.is_some_and(|(peer, _)| peer == source);
         self.give_up_on(publisher, source);
         if of_round {
             self.fail_round(cx, source, offence);
@@ -477,7 +476,7 @@ impl Sync {
             self.requests.remove(&request);
         }
         self.cancel(gap.ahead.requests());
-        if let Some(round) = gap.round.and_then(|peer| self.rounds.get_mut(&peer)) {
+        if let Some(round) = gap.round.and_then(|(peer, _)| self.rounds.get_mut(&peer)) {
             round.open = round.open.saturating_sub(1);
         }
         if gap.owed {

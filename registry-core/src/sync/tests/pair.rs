@@ -1,5 +1,6 @@
 //! Two nodes' sync over their real catalogues, with a disk and workers that never fail.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -12,12 +13,12 @@ use crate::catalog::{Catalog, CatalogEvent};
 use crate::config::Config;
 use crate::fuzzing::TestWorld;
 use crate::fuzzing::author::Author;
-use crate::id::{PeerIx, RequestId, Token};
+use crate::id::{Digest, PeerIx, RequestId, Token};
 use crate::input::StoreResult;
 use crate::sync::{Sync, SyncEvent};
 use crate::time::{Duration, Instant};
 use crate::wire::Kind;
-use crate::wire::registry::PublisherState;
+use crate::wire::registry::{Difference, PublisherState, RegistryMessage};
 
 pub(super) struct Side {
     pub(super) world: TestWorld,
@@ -72,6 +73,25 @@ impl Side {
             | Action::Merge { .. }
             | Action::SetServerMode(_) => panic!("unexpected {action:?}"),
         }
+    }
+
+    /// Performs everything up to the next question of this node.
+    fn asked(&mut self) -> (RequestId, RegistryMessage) {
+        loop {
+            self.route();
+            match self.world.out.pop().expect("a question") {
+                Action::Request { id, msg, .. } => {
+                    let Kind::Registry(msg) = msg.0 else { panic!("not sync's") };
+                    return (id, RegistryMessage::clone(&msg));
+                }
+                action => self.perform(action),
+            }
+        }
+    }
+
+    fn answer(&mut self, id: RequestId, msg: RegistryMessage) {
+        self.sync.handle_response(&mut self.world.cx(), &self.catalog, id, &msg);
+        self.route();
     }
 
     fn offences(&self) -> u32 {
@@ -232,6 +252,30 @@ fn a_long_log_is_fetched_in_runs_and_then_costs_one_question_a_round() {
     let rounds = pair.run(Duration::from_secs(600));
     assert!((8..50).contains(&rounds), "{rounds} questions in ten minutes of peace");
     assert_eq!(pair.0[0].offences() + pair.0[1].offences(), 0);
+}
+
+#[test]
+fn a_peer_is_held_to_what_it_claimed_and_not_to_a_head_heard_since() {
+    let author = author(1, 5);
+    for (claimed, offences) in [(3, 0), (4, 10)] {
+        let mut side = Side::new();
+        side.sync.handle_peer_up(&mut side.world.cx(), side.other);
+        let at = side.sync.next_deadline().expect("a first round");
+        let by = at.since(side.world.now);
+        side.world.advance(by);
+        side.sync.handle_timeout(&mut side.world.cx(), &side.catalog);
+        let (id, _) = side.asked();
+        let claim = PublisherState { publisher: author.id(), length: claimed, tip: Digest([0; 32]) };
+        side.answer(id, RegistryMessage::Differences { ranges: vec![Difference::States(vec![claim])] });
+        let (id, _) = side.asked();
+        side.sync.catch_up(&mut side.world.cx(), &side.catalog, author.id(), 5, None, false);
+        let entries = author.statements[..3].to_vec();
+        side.answer(id, RegistryMessage::Log { record: author.record(), from: 0, entries });
+        let (id, question) = side.asked();
+        assert_eq!(question, RegistryMessage::GetLog { publisher: author.id(), from: 3 });
+        side.answer(id, RegistryMessage::Log { record: author.record(), from: 3, entries: vec![] });
+        assert_eq!(side.offences(), offences, "claimed {claimed}, kept 3, since heard of 5");
+    }
 }
 
 /// Two logs that part after `common` statements.
