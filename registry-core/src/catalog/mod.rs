@@ -369,7 +369,8 @@ impl Catalog {
         self.logs.len()
     }
 
-    /// The head record and the encoded statements from position `from` on, at most `max_bytes` together.
+    /// The head record and the encoded statements from position `from` on, at most `max_bytes` together. Without
+    /// statements, the longest head known: it may count some that are not here.
     pub(crate) fn log(&self, publisher: PublisherId, from: u64, max_bytes: usize) -> Option<(Bytes, Vec<Bytes>)> {
         let log = self.logs.get(&publisher)?;
         let from = usize::try_from(from).unwrap_or(usize::MAX).min(log.entries().len());
@@ -382,8 +383,11 @@ impl Catalog {
             None => false,
         };
         let entries = log.entries()[from..].iter().take(MAX_RUN).take_while(fits);
-        let entries = entries.map(|entry| entry.envelope.clone()).collect();
-        Some((log.head.record.clone(), entries))
+        let entries: Vec<_> = entries.map(|entry| entry.envelope.clone()).collect();
+        let parked = self.parked.range((publisher, 0)..=(publisher, u64::MAX)).map(|(_, parked)| &parked.run.record);
+        let longer = parked.filter(|record| entries.is_empty() && record.head.length > log.head.length);
+        let longest = longer.max_by_key(|record| record.head.length);
+        Some((longest.map_or(&log.head.record, |record| &record.bytes).clone(), entries))
     }
 
     /// The encoded statement at a place in a log.

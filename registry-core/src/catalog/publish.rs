@@ -444,6 +444,14 @@ impl Catalog {
         self.own.as_ref().is_some_and(|own| own.is_whole)
     }
 
+    /// Is so much of the own log here as it is known to have? Of a store that may have lost all of it, nothing is known.
+    pub(crate) fn has_own_log(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| {
+            let log = self.logs.get(&own.local.id);
+            (own.is_whole || log.is_some()) && log.map_or(0, Log::len) >= own.floor
+        })
+    }
+
     pub(super) fn own_is_whole(&mut self, publisher: PublisherId) {
         if let Some(own) = self.own.as_mut().filter(|own| own.local.id == publisher) {
             own.is_whole = true;

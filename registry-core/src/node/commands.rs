@@ -18,6 +18,7 @@ use crate::node::announce::Item;
 use crate::node::operations::{Announcement, DhtKind, OPERATION_TIMEOUT, Operation, Publish, Purpose, Resolve};
 use crate::node::{Node, cx};
 use crate::search::{ParsedQuery, Query};
+use crate::sync::EVERYTHING;
 use crate::time::{Duration, Instant};
 
 /// A resolve waits so long for a node that has just started to meet its network.
@@ -128,27 +129,32 @@ impl Node {
         }
     }
 
-    /// The network's copy of the own head record: go on when it is not longer, fetch what is missing when it is.
+    /// The network's copy of the own head record: go on when it is not longer, fetch what is missing when it is. In a
+    /// store that may have lost statements, peers are asked for more of the log in any case: the last ones may have
+    /// reached some of them, and the record nobody.
     pub(super) fn learn_own_log(&mut self, record: Option<Bytes>) {
         let Some(publisher) = self.local.publisher.as_ref().map(|publisher| publisher.id) else { return };
         let behind = record.as_ref().is_some_and(|record| self.catalog.is_behind(publisher, record));
         if let Some(record) = record {
             self.catalog.handle_head_record(cx!(self, catalog), record);
         }
-        if !behind {
-            let is_found = self.catalog.has_whole_own_log() || self.catalog.record(publisher).is_some();
-            self.own_log_checked(if is_found { Ok(()) } else { Err(OpError::Refused(Refusal::LogUnsynced)) });
+        if !self.catalog.has_whole_own_log() {
+            self.sync.catch_up(cx!(self, sync), &self.catalog, publisher, EVERYTHING, None, true);
+        } else if !behind {
+            self.own_log_checked();
         }
     }
 
-    fn own_log_checked(&mut self, outcome: Result<(), OpError>) {
-        let next = if outcome.is_ok() { OwnLog::Current } else { OwnLog::Unchecked };
+    /// As much of the own log is here as could be found; is that all there is known to be?
+    fn own_log_checked(&mut self) {
+        let is_found = self.catalog.has_own_log();
+        let next = if is_found { OwnLog::Current } else { OwnLog::Unchecked };
         let OwnLog::Checking(waiting) = core::mem::replace(&mut self.own_log, next) else { return };
         for order in waiting {
-            match &outcome {
-                Ok(()) if self.operations.contains(order.op) => self.catalog.publish(cx!(self, catalog), order),
-                Ok(()) => {}
-                Err(error) => self.fail(order.op, error.clone()),
+            if !is_found {
+                self.fail(order.op, OpError::Refused(Refusal::LogUnsynced));
+            } else if self.operations.contains(order.op) {
+                self.catalog.publish(cx!(self, catalog), order);
             }
         }
     }
@@ -358,7 +364,7 @@ impl Node {
             self.fail_waiting(publisher, &OpError::NoProviders);
         }
         if self.local.publisher.as_ref().is_some_and(|own| own.id == publisher) {
-            self.own_log_checked(if ok { Ok(()) } else { Err(OpError::Refused(Refusal::LogUnsynced)) });
+            self.own_log_checked();
         }
     }
 

@@ -38,6 +38,9 @@ const GAP_DEADLINE: Duration = Duration::from_secs(600);
 /// What durable statements may take, in bytes a second: a gap, and a round, goes on for as long as it brings more.
 const LEAST_RATE: u64 = 64 * 1024;
 
+/// To be wanted of a log when nobody has said how long it is: the gap ends when none of its sources has more.
+pub(crate) const EVERYTHING: u64 = PublisherState::FORKED - 1;
+
 /// A log this node has less of than somebody says there is, or a proof it lacks.
 #[derive(Debug)]
 pub(super) struct Gap {
@@ -342,20 +345,29 @@ impl Sync {
             (Missing::From(asked), RegistryMessage::Log { record, from, entries })
                 if *from == asked && (!record.is_empty() || entries.is_empty()) =>
             {
+                // A head of the own log is news even alone: what it counts must not be signed again.
+                let is_own = cx.local.publisher.as_ref().is_some_and(|own| own.id == publisher);
+                let is_news = !entries.is_empty() || is_own && !record.is_empty();
+                let from = if entries.is_empty() { 0 } else { asked };
                 let (record, entries) = (record.clone(), entries.clone());
-                (size_of(&entries), SyncEvent::Entries { ticket, source, record, from: asked, entries })
+                let bytes = size_of(&entries);
+                (bytes, is_news.then_some(SyncEvent::Entries { ticket, source, record, from, entries }))
             }
             (Missing::Proof, RegistryMessage::Proof { proof }) => {
-                (proof.len() as u64, SyncEvent::Proof { ticket, source, proof: proof.clone() })
+                let event = SyncEvent::Proof { ticket, source, proof: proof.clone() };
+                (proof.len() as u64, (!proof.is_empty()).then_some(event))
             }
             _ => return self.fail_source(cx, catalog, publisher, Some(FAULT)),
         };
         let held = held(catalog, publisher);
-        if bytes == 0 {
-            let broken_claim = claim.is_some_and(|(_, claimed)| held < claimed);
-            return self.fail_source(cx, catalog, publisher, broken_claim.then_some(FAULT));
+        if claim.is_some_and(|(_, claimed)| bytes == 0 && held < claimed) {
+            self.fail_source(cx, catalog, publisher, Some(FAULT));
+        } else if let Some(event) = event {
+            self.judge(cx, publisher, source, held, bytes, event);
+        } else {
+            self.give_up_on(publisher, source);
+            self.proceed(cx, catalog, publisher);
         }
-        self.judge(cx, publisher, source, held, bytes, event);
     }
 
     /// Where one run takes more than a quarter of the time there is, several at once may all come too late. A run that
@@ -413,7 +425,7 @@ impl Sync {
             }
             Verdict::Accept | Verdict::Ignore => {
                 self.give_up_on(publisher, source);
-                if held(catalog, publisher) < want {
+                if bytes > 0 && held(catalog, publisher) < want {
                     self.ignored.note(cx.now, (source, publisher));
                 }
                 self.proceed(cx, catalog, publisher);

@@ -36,6 +36,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+pub(crate) use self::gap::EVERYTHING;
 use self::gap::Gap;
 use self::round::Round;
 use self::setbacks::Setbacks;

@@ -87,7 +87,8 @@ impl Bug {
     /// What has become of it, after a run of its schedule: the verdict, and whether it is the same violation.
     pub fn judge(&self, report: &Report) -> (Verdict, bool) {
         let is_same = report.signature() == Some(&self.violates);
-        let is_stale = report.verdict == Verdict::Pass && report.applied < report.scheduled;
+        let is_clean = matches!(report.verdict, Verdict::Pass | Verdict::Unrecoverable);
+        let is_stale = is_clean && report.applied < report.scheduled;
         (if is_stale { Verdict::Stale } else { report.verdict }, is_same)
     }
 }

@@ -99,6 +99,18 @@ fn a_long_log_comes_in_parts() {
 }
 
 #[test]
+fn who_has_no_more_of_a_log_tells_the_longest_head_known() {
+    let mut host = trusting();
+    let log = unsigned_log(2, 1);
+    host.fetch(&log, 0, 1);
+    host.hear(unsigned_log(2, 4).announcement(1));
+    host.hear(unsigned_log(2, 3).announcement(1));
+    let told = |from| host.catalog.log(log.id(), from, usize::MAX).unwrap();
+    assert_eq!(told(0), (log.record(), log.statements.clone()));
+    assert_eq!(told(1), (unsigned_log(2, 4).record(), vec![]));
+}
+
+#[test]
 fn more_than_a_run_is_cut() {
     let log = unsigned_log(2, 200);
     let mut host = trusting();

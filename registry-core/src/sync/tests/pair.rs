@@ -15,7 +15,7 @@ use crate::fuzzing::TestWorld;
 use crate::fuzzing::author::Author;
 use crate::id::{Digest, PeerIx, RequestId, Token};
 use crate::input::StoreResult;
-use crate::sync::{Sync, SyncEvent};
+use crate::sync::{EVERYTHING, Sync, SyncEvent};
 use crate::time::{Duration, Instant};
 use crate::wire::Kind;
 use crate::wire::registry::{Difference, PublisherState, RegistryMessage};
@@ -276,6 +276,28 @@ fn a_peer_is_held_to_what_it_claimed_and_not_to_a_head_heard_since() {
         side.answer(id, RegistryMessage::Log { record: author.record(), from: 3, entries: vec![] });
         assert_eq!(side.offences(), offences, "claimed {claimed}, kept 3, since heard of 5");
     }
+}
+
+#[test]
+fn whoever_is_asked_for_all_of_the_own_log_tells_also_a_head_it_cannot_bear_out() {
+    let [once, begun, author] = [1, 3, 5].map(|length| author(1, length));
+    let mut side = Side::new();
+    side.world.local.publisher = Some(author.publisher.clone());
+    let peers = [2, 3, 4, 5].map(|n| side.world.connect(n));
+    side.catalog = Catalog::new(&mut side.world.cx());
+    peers.iter().for_each(|peer| side.sync.handle_peer_up(&mut side.world.cx(), *peer));
+    side.sync.catch_up(&mut side.world.cx(), &side.catalog, author.id(), EVERYTHING, None, true);
+    let (id, _) = side.asked();
+    side.answer(id, RegistryMessage::Log { record: begun.record(), from: 0, entries: begun.statements.clone() });
+    for record in [Bytes::new(), begun.record(), once.record(), author.record()] {
+        let (id, question) = side.asked();
+        assert_eq!(question, RegistryMessage::GetLog { publisher: author.id(), from: 3 });
+        assert!(side.catalog.has_own_log());
+        side.answer(id, RegistryMessage::Log { record, from: 3, entries: vec![] });
+    }
+    side.settle();
+    assert_eq!((side.catalog.len(), side.catalog.has_own_log()), (3, false));
+    assert_eq!((side.sync.load().1, side.offences()), (0, 0));
 }
 
 /// Two logs that part after `common` statements.
