@@ -1,10 +1,15 @@
-//! The queue of DHT announcements: few at a time, kept until somebody has heard them.
+//! What is announced in the DHT: few at a time, each kept until somebody has heard it.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 
+use crate::action::Action;
+use crate::cx::Cx;
+use crate::event::{DhtResult, Event};
 use crate::id::OpId;
 use crate::kad::QueryId;
-use crate::node::operations::Announcement;
+use crate::node::operations::{Announcement, DhtKind, Operation, Purpose};
+use crate::node::{Node, cx};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 
@@ -82,6 +87,62 @@ impl Announcer {
 
     pub(super) fn backlog(&self) -> usize {
         self.queue.len() + self.running.len()
+    }
+}
+
+impl Node {
+    pub(super) fn announce(&mut self, what: Announcement, op: Option<OpId>) {
+        self.announcer.push(Item { what, op });
+    }
+
+    /// After a restart: the own head record, the own log, every complete content.
+    pub(super) fn announce_all(&mut self) {
+        if let Some(publisher) = self.local.publisher.as_ref().map(|publisher| publisher.id)
+            && self.catalog.record(publisher).is_some()
+        {
+            self.announce(Announcement::Record(publisher), None);
+            self.announce(Announcement::Provider(publisher.0.to_multihash()), None);
+        }
+        let contents: Vec<_> = self.exchange.contents().collect();
+        for root in contents {
+            self.announce(Announcement::Provider(root.digest.to_multihash()), None);
+        }
+    }
+
+    /// Starts one waiting announcement; false when none may start.
+    pub(super) fn start_announcement(&mut self) -> bool {
+        let Some(item) = self.announcer.next(self.now) else { return false };
+        let query = match &item.what {
+            Announcement::Record(publisher) => {
+                let value = self.catalog.record(*publisher).unwrap_or_default();
+                self.kad.put_value(cx!(self, kad), publisher.record_key(), value)
+            }
+            Announcement::Provider(key) => self.kad.provide(cx!(self, kad), key.clone()),
+        };
+        self.operations.start_query(query, Purpose::Announce);
+        self.announcer.started(query, item);
+        true
+    }
+
+    /// A put or a provide is over: an announcement, or a DHT command.
+    pub(super) fn finish_announcement(&mut self, query: QueryId, holders: u32) {
+        match self.operations.end_query(query) {
+            Some(Purpose::Announce) => {
+                let item = self.announcer.finished(self.now, &mut self.rngs.node, query, holders);
+                if let Some(op) = item.and_then(|item| item.op) {
+                    self.publish_moved(op, |publish| publish.acks = Some(holders));
+                }
+            }
+            Some(Purpose::Command(op)) => {
+                let result = match self.operations.remove(op) {
+                    Some(Operation::Dht { kind: DhtKind::Put, .. }) => DhtResult::Stored { acks: holders },
+                    Some(_) => DhtResult::Provided { sent: holders },
+                    None => return,
+                };
+                self.out.push(Action::Emit(Event::Dht { op, result }));
+            }
+            Some(Purpose::Content(_) | Purpose::Holders(_) | Purpose::OwnLog | Purpose::Head(_)) | None => {}
+        }
     }
 }
 

@@ -2,23 +2,20 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use crate::action::Action;
-use crate::catalog::{Content, NewRelease, Order, PackageSpec, ReleaseInfo, Says, Unresolved, Wish};
+use crate::catalog::{PackageSpec, Says, Unresolved};
 use crate::command::{Command, CommandError, DhtCommand, PubsubCommand};
 use crate::cx::Cx;
-use crate::event::{BatchOutcome, DhtResult, Event, OpError, Refusal, Stage};
+use crate::event::{DhtResult, Event, OpError};
 use crate::id::{DialId, OpId, PeerIx, PublisherId};
-use crate::kad::{Kad, QueryId};
-use crate::node::announce::Item;
-use crate::node::operations::{Announcement, DhtKind, OPERATION_TIMEOUT, Operation, Publish, Purpose, Resolve};
+use crate::kad::Kad;
+use crate::node::operations::{DhtKind, OPERATION_TIMEOUT, Operation, Purpose, Resolve};
 use crate::node::{Node, cx};
 use crate::search::{ParsedQuery, Query};
-use crate::sync::EVERYTHING;
 use crate::time::{Duration, Instant};
 
 /// A resolve waits so long for a node that has just started to meet its network.
@@ -35,15 +32,6 @@ const MAX_FOUND: usize = 100;
 
 /// Longest provider key, in bytes (K23).
 const MAX_PROVIDER_KEY: usize = 80;
-
-/// Is the own log known to be at least as long as the network's copy? Signing on a shorter one would fork it.
-#[derive(Debug)]
-pub(super) enum OwnLog {
-    Unchecked,
-    /// Publishes wait for the lookup, then perhaps for the missing statements.
-    Checking(Vec<Order>),
-    Current,
-}
 
 impl Node {
     /// Asks something of the node.
@@ -87,185 +75,6 @@ impl Node {
         }
         self.route();
         Ok(op)
-    }
-
-    fn publish(&mut self, op: OpId, says: Says) -> Result<(), CommandError> {
-        self.catalog.check_publish(&says)?;
-        self.operations.insert(op, Operation::Publish(Publish::default()), Some(self.now + OPERATION_TIMEOUT));
-        self.start_order(Order { op, wish: Wish::One(says.into()) });
-        Ok(())
-    }
-
-    fn publish_batch(&mut self, op: OpId, releases: Vec<NewRelease>) -> Result<(), CommandError> {
-        self.catalog.check_batch(releases.len())?;
-        self.operations.insert(op, Operation::PublishBatch, Some(self.now + OPERATION_TIMEOUT));
-        self.start_order(Order { op, wish: Wish::Batch(releases) });
-        Ok(())
-    }
-
-    fn start_order(&mut self, order: Order) {
-        let Some(publisher) = self.local.publisher.as_ref().map(|publisher| publisher.id) else { return };
-        for new in order.wish.releases() {
-            if let Content::Root { root, .. } = new.content {
-                self.exchange.add_local(cx!(self, exchange), root);
-            }
-        }
-        match &mut self.own_log {
-            OwnLog::Current => self.catalog.publish(cx!(self, catalog), order),
-            OwnLog::Checking(waiting) => waiting.push(order),
-            OwnLog::Unchecked if self.peers.connected().next().is_none() => {
-                if self.catalog.has_whole_own_log() {
-                    self.catalog.publish(cx!(self, catalog), order);
-                } else {
-                    self.fail(order.op, OpError::Refused(Refusal::LogUnsynced));
-                }
-            }
-            OwnLog::Unchecked => {
-                self.out.push(Action::Emit(Event::Progress { op: order.op, stage: Stage::CheckingLog }));
-                self.own_log = OwnLog::Checking(alloc::vec![order]);
-                let query = self.kad.get_value(cx!(self, kad), publisher.record_key());
-                self.operations.start_query(query, Purpose::OwnLog);
-            }
-        }
-    }
-
-    /// The network's copy of the own head record: go on when it is not longer, fetch what is missing when it is. In a
-    /// store that may have lost statements, peers are asked for more of the log in any case: the last ones may have
-    /// reached some of them, and the record nobody.
-    pub(super) fn learn_own_log(&mut self, record: Option<Bytes>) {
-        let Some(publisher) = self.local.publisher.as_ref().map(|publisher| publisher.id) else { return };
-        let behind = record.as_ref().is_some_and(|record| self.catalog.is_behind(publisher, record));
-        if let Some(record) = record {
-            self.catalog.handle_head_record(cx!(self, catalog), record);
-        }
-        if !self.catalog.has_whole_own_log() {
-            self.sync.catch_up(cx!(self, sync), &self.catalog, publisher, EVERYTHING, None, true);
-        } else if !behind {
-            self.own_log_checked();
-        }
-    }
-
-    /// As much of the own log is here as could be found; is that all there is known to be?
-    fn own_log_checked(&mut self) {
-        let is_found = self.catalog.has_own_log();
-        let next = if is_found { OwnLog::Current } else { OwnLog::Unchecked };
-        let OwnLog::Checking(waiting) = core::mem::replace(&mut self.own_log, next) else { return };
-        for order in waiting {
-            if !is_found {
-                self.fail(order.op, OpError::Refused(Refusal::LogUnsynced));
-            } else if self.operations.contains(order.op) {
-                self.catalog.publish(cx!(self, catalog), order);
-            }
-        }
-    }
-
-    pub(super) fn announce_release(&mut self, op: OpId, release: Arc<ReleaseInfo>, announcement: Bytes) {
-        let publisher = release.release.publisher;
-        for stage in [Stage::Stored, Stage::Announcing] {
-            self.out.push(Action::Emit(Event::Progress { op, stage }));
-        }
-        if let Some(publish) = self.operations.publish_mut(op) {
-            publish.release = Some(release);
-        }
-        self.announce(Announcement::Record(publisher), Some(op));
-        self.announce(Announcement::Provider(publisher.0.to_multihash()), None);
-        if self.gossip.publish(cx!(self, gossip), Some(op), self.topic.clone(), announcement).is_err() {
-            self.publish_moved(op, |publish| publish.sent = Some(0));
-        }
-    }
-
-    pub(super) fn finish_batch(&mut self, op: OpId, outcomes: Vec<BatchOutcome>) {
-        if self.operations.remove(op).is_some() {
-            self.out.push(Action::Emit(Event::BatchPublished { op, outcomes }));
-        }
-    }
-
-    pub(super) fn announce_head(&mut self, announcement: Bytes) {
-        if let Some(publisher) = self.local.publisher.as_ref().map(|publisher| publisher.id) {
-            self.announce(Announcement::Record(publisher), None);
-            self.announce(Announcement::Provider(publisher.0.to_multihash()), None);
-            // With a full queue the DHT record carries the head alone.
-            let _ = self.gossip.publish(cx!(self, gossip), None, self.topic.clone(), announcement);
-        }
-    }
-
-    pub(super) fn announce(&mut self, what: Announcement, op: Option<OpId>) {
-        self.announcer.push(Item { what, op });
-    }
-
-    /// After a restart: the own head record, the own log, every complete content.
-    pub(super) fn announce_all(&mut self) {
-        if let Some(publisher) = self.local.publisher.as_ref().map(|publisher| publisher.id)
-            && self.catalog.record(publisher).is_some()
-        {
-            self.announce(Announcement::Record(publisher), None);
-            self.announce(Announcement::Provider(publisher.0.to_multihash()), None);
-        }
-        let contents: Vec<_> = self.exchange.contents().collect();
-        for root in contents {
-            self.announce(Announcement::Provider(root.digest.to_multihash()), None);
-        }
-    }
-
-    /// Starts one waiting announcement; false when none may start.
-    pub(super) fn start_announcement(&mut self) -> bool {
-        let Some(item) = self.announcer.next(self.now) else { return false };
-        let query = match &item.what {
-            Announcement::Record(publisher) => {
-                let value = self.catalog.record(*publisher).unwrap_or_default();
-                self.kad.put_value(cx!(self, kad), publisher.record_key(), value)
-            }
-            Announcement::Provider(key) => self.kad.provide(cx!(self, kad), key.clone()),
-        };
-        self.operations.start_query(query, Purpose::Announce);
-        self.announcer.started(query, item);
-        true
-    }
-
-    /// A put or a provide is over: an announcement, or a DHT command.
-    pub(super) fn finish_announcement(&mut self, query: QueryId, holders: u32) {
-        match self.operations.end_query(query) {
-            Some(Purpose::Announce) => {
-                let item = self.announcer.finished(self.now, &mut self.rngs.node, query, holders);
-                if let Some(op) = item.and_then(|item| item.op) {
-                    self.publish_moved(op, |publish| publish.acks = Some(holders));
-                }
-            }
-            Some(Purpose::Command(op)) => {
-                let result = match self.operations.remove(op) {
-                    Some(Operation::Dht { kind: DhtKind::Put, .. }) => DhtResult::Stored { acks: holders },
-                    Some(_) => DhtResult::Provided { sent: holders },
-                    None => return,
-                };
-                self.out.push(Action::Emit(Event::Dht { op, result }));
-            }
-            Some(Purpose::Content(_) | Purpose::Holders(_) | Purpose::OwnLog | Purpose::Head(_)) | None => {}
-        }
-    }
-
-    /// A publish is done once the DHT and pubsub have both answered.
-    fn publish_moved(&mut self, op: OpId, change: impl FnOnce(&mut Publish)) {
-        let Some(publish) = self.operations.publish_mut(op) else { return };
-        change(publish);
-        if let Publish { release: Some(release), acks: Some(acks), sent: Some(sent) } = publish {
-            let event = Event::Published { op, release: release.clone(), acks: *acks, sent: *sent };
-            self.operations.remove(op);
-            self.out.push(Action::Emit(event));
-        }
-    }
-
-    pub(super) fn finish_pubsub(&mut self, op: OpId, sent: Result<u32, OpError>) {
-        if self.operations.publish_mut(op).is_some() {
-            self.publish_moved(op, |publish| publish.sent = Some(sent.unwrap_or(0)));
-        } else {
-            match sent {
-                Ok(sent) => {
-                    self.operations.remove(op);
-                    self.out.push(Action::Emit(Event::PubsubPublished { op, sent }));
-                }
-                Err(error) => self.fail(op, error),
-            }
-        }
     }
 
     fn search(&mut self, op: OpId, query: Query) -> Result<(), CommandError> {
@@ -478,6 +287,20 @@ impl Node {
     }
 
     /// The registry's own topic is not for hand-made messages.
+    pub(super) fn finish_pubsub(&mut self, op: OpId, sent: Result<u32, OpError>) {
+        if self.operations.publish_mut(op).is_some() {
+            self.publish_moved(op, |publish| publish.sent = Some(sent.unwrap_or(0)));
+        } else {
+            match sent {
+                Ok(sent) => {
+                    self.operations.remove(op);
+                    self.out.push(Action::Emit(Event::PubsubPublished { op, sent }));
+                }
+                Err(error) => self.fail(op, error),
+            }
+        }
+    }
+
     fn check_topic(&self, topic: &str) -> Result<(), CommandError> {
         match topic {
             "" => Err(invalid("topic", "is empty")),

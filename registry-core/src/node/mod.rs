@@ -40,6 +40,7 @@ mod announce;
 mod commands;
 mod inspect;
 mod operations;
+mod publish;
 mod route;
 mod stats;
 
@@ -66,9 +67,9 @@ use crate::sync::Sync;
 use crate::time::{Instant, UnixTime, Wake, WakeReason};
 
 use announce::Announcer;
-use commands::OwnLog;
 pub use inspect::{EntryView, HeadView, Load, MeshView};
 use operations::Operations;
+use publish::OwnLog;
 pub use stats::{Stats, TopicView};
 
 /// The two clocks at birth.
