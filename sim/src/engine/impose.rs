@@ -165,7 +165,11 @@ impl World {
     fn let_go(&mut self) {
         for ((from, to), held) in self.conditions.release() {
             for payload in held {
-                self.transmit(from, to, payload);
+                if payload.message().is_some() {
+                    self.transmit(from, to, payload);
+                } else {
+                    self.carry(self.now + self.one_way(from, to), to, from, payload);
+                }
             }
         }
     }

@@ -24,7 +24,7 @@ impl Payload {
         }
     }
 
-    fn message(&self) -> Option<&Message> {
+    pub(super) fn message(&self) -> Option<&Message> {
         match self {
             Self::OneWay { msg, .. } | Self::Ask { msg, .. } | Self::Answer { result: Ok(msg), .. } => Some(msg),
             _ => None,

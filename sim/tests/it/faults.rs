@@ -175,6 +175,21 @@ fn whoever_was_connected_to_a_lost_machine_hears_of_its_end() {
 }
 
 #[test]
+fn the_end_of_a_connection_waits_for_its_way_and_is_not_lost() {
+    let mut net = Net::new(Datagrams);
+    let is_half = |net: &Net, a, b| net.world.host(a).peers().contains(&b) != net.world.host(b).peers().contains(&a);
+    let halves =
+        |net: &Net| (0..NODES).flat_map(|a| (0..a).map(move |b| (a, b))).filter(|(a, b)| is_half(net, *a, *b)).count();
+    assert!(net.world.impose(ID, &Fault::Partition { paths: Paths::Both }, &[2]));
+    net.wait(22);
+    assert!(halves(&net) > 0, "some have given up, and others have not");
+    assert!(net.world.impose(ID + 2, &Fault::loss(1_000_000), &[]));
+    assert!(net.world.lift(ID));
+    net.wait(2);
+    assert_eq!(halves(&net), 0);
+}
+
+#[test]
 fn a_publisher_that_has_lost_its_store_signs_nothing_before_it_has_found_its_log() {
     let lost = Fault::Crash { down: Down::Refusing, disk_lost: true };
     // Alone, or among others who have lost theirs, there is nobody who has it.
