@@ -7,7 +7,7 @@ use crate::engine::Down;
 use crate::fault::{Access, Fault, Paths};
 use crate::mix::stream;
 use crate::net::Transport;
-use crate::scenario::{Between, Knobs, Often, Random, SECOND, Scenario, Who};
+use crate::scenario::{Between, Churn, Crowd, Knobs, Late, Often, Random, SECOND, Scenario, Weibull, Who};
 
 /// Of so many settings of the core one is at an odd value.
 const ODD_ONE_IN: u64 = 12;
@@ -26,6 +26,11 @@ const LONG: Between = Between { least: 120 * SECOND, most: 1_200 * SECOND };
 const LIGHT: u32 = 6;
 /// In so many of a hundred runs only a core is there in the end, three nodes of five or more.
 const LEFT_ALONE: u64 = 25;
+
+/// Runs in which some nodes join late, in which some come and go, and in which many fetch the same, in percent each.
+const SHAPED: u64 = 12;
+/// Of so many kinds of faults that strike a share of the nodes, one strikes a region, and one its nodes in turn.
+const GATHERED: u64 = 8;
 
 /// Draws how bad a fault is.
 pub(crate) type Draw = fn(&mut Rng) -> Fault;
@@ -127,14 +132,46 @@ pub fn vary(base: &Scenario, seed: u64) -> Scenario {
     if rng.chance(ATTACKED, 100) {
         attack(&mut scenario, &mut rng);
     }
+    shape(&mut scenario, &mut stream(seed, "swarm/shape", 0, 0));
     scenario
+}
+
+/// Who comes when, and whom faults strike together.
+fn shape(scenario: &mut Scenario, rng: &mut Rng) {
+    let time = scenario.work.lasts.saturating_sub(scenario.judge.calm) / 2;
+    let share = |rng: &mut Rng| (10 + rng.below(50)) as f64 / 100.0;
+    let seconds = |rng: &mut Rng, least, more| (least + rng.below(more)) * SECOND;
+    if rng.chance(SHAPED, 100) {
+        scenario.net.late = Some(Late { share: share(rng), at: rng.below(time), within: seconds(rng, 1, 120) });
+    }
+    if rng.chance(SHAPED, 100) {
+        let session = Weibull { scale: seconds(rng, 60, 1_200), ..Churn::default().session };
+        let away = Weibull { scale: seconds(rng, 10, 300), ..Churn::default().away };
+        scenario.churn = Some(Churn { share: share(rng), session, away });
+    }
+    if rng.chance(SHAPED, 100) {
+        scenario.crowds.push(Crowd { at: time / 2 + rng.below(time), share: share(rng), within: seconds(rng, 1, 60) });
+    }
+    for random in &mut scenario.random {
+        random.who = match random.who {
+            Who::Share(share) if rng.chance(1, GATHERED) => Who::Region(share),
+            Who::Share(share) if rng.chance(1, GATHERED) => Who::InTurn(share),
+            _ => continue,
+        };
+    }
 }
 
 /// One or two kinds of attacks. Lies about what is found need somebody who asks.
 fn attack(scenario: &mut Scenario, rng: &mut Rng) {
     for _ in 0..1 + rng.below(ATTACKS) {
         let fault = ATTACK_MENU[rng.index(ATTACK_MENU.len())](rng);
-        if matches!(fault, Fault::Hostile(Hostile::IrrelevantFinds | Hostile::EmptyFinds | Hostile::OldNews)) {
+        let is_lie = matches!(
+            fault,
+            Fault::Hostile(
+                Hostile::ForgedStatements | Hostile::IrrelevantFinds | Hostile::EmptyFinds | Hostile::OldNews
+            )
+        );
+        if is_lie {
             scenario.net.light = LIGHT;
         }
         let is_flood = matches!(fault, Fault::Hostile(Hostile::IhaveFlood | Hostile::IwantFlood | Hostile::GraftFlood));
