@@ -43,6 +43,8 @@ pub type NodeIx = u32;
 
 /// The engine itself as the cause of an event.
 const ENGINE: u32 = u32::MAX;
+/// Whoever sets timers as the cause of what they lead to.
+const SCRIPT: u32 = ENGINE - 1;
 /// The wall clock at the start of every run: 2026-01-01.
 pub(crate) const EPOCH: UnixTime = UnixTime::from_secs(1_767_225_600);
 /// The shell gives up on a request after this, in microseconds.
@@ -357,9 +359,11 @@ impl World {
         self.planted = planted;
     }
 
-    /// `step` will return this timer at its time.
+    /// `step` will return this timer at its time. It is no event: what it leads to is, so that a timer that leads to nothing
+    /// can be left out.
     pub fn schedule_timer(&mut self, at: u64, timer: u64) {
-        self.schedule(at, Class::Scenario, 0, ENGINE, Payload::Timer(timer));
+        let key = Key { at: at.max(self.now), class: Class::Scenario, to: 0, from: SCRIPT, seq: timer };
+        self.queue.push(key, Payload::Timer(timer));
     }
 
     /// Starts a node that is not running, at a time.
@@ -418,8 +422,10 @@ impl World {
     fn begin(&mut self, key: Key) {
         self.now = key.at;
         self.last = key;
-        self.events += 1;
-        self.trace.event(&key);
+        if key.from != SCRIPT {
+            self.events += 1;
+            self.trace.event(&key);
+        }
     }
 
     fn happen(&mut self, key: Key, payload: Payload) -> Step {

@@ -22,7 +22,8 @@ use crate::workload::Simulation;
 pub(crate) use menu::MENU;
 pub use menu::vary;
 
-/// Of so many seeds one is run twice, the second time carried out in another way: nothing may differ.
+/// Of so many seeds one is run twice, the second time from what a file of it would hold, and carried out in another way:
+/// nothing may differ.
 const TWICE_ONE_IN: u64 = 16;
 
 /// What a swarm is to do.
@@ -102,15 +103,14 @@ impl Swarm {
     /// Runs one seed, and writes it down when it fails.
     fn run(&self, seed: u64) -> (Report, Result<Option<PathBuf>, String>) {
         let scenario = vary(&self.base, seed);
-        let carry_out = |options: &Options| {
-            let mut simulation = Simulation::new(&scenario, seed, plan(&scenario, seed), options);
-            while simulation.advance(SECOND) {}
-            (simulation.applied(), simulation.report())
-        };
-        let (applied, mut report) = carry_out(&Options::default());
+        let mut simulation = Simulation::new(&scenario, seed, plan(&scenario, seed), &Options::default());
+        while simulation.advance(SECOND) {}
+        let applied = simulation.applied();
+        let mut report = simulation.report();
         if seed.is_multiple_of(TWICE_ONE_IN) {
             let options = Options { wire: true, spurious: true, queue: QueueKind::Heap, hasher_key: seed | 1 };
-            let (_, again) = carry_out(&options);
+            let bug = Bug::new(&scenario, &report, applied.clone());
+            let again = Simulation::new(&bug.scenario, seed, bug.schedule(), &options).finish();
             report.events += again.events;
             report.faults.merge(&again.faults);
             if again.digest != report.digest {

@@ -115,7 +115,8 @@ impl Simulation<'_> {
         self.messages.disturbed(self.world.now());
     }
 
-    /// Asks a node for something; false when it cannot be asked.
+    /// Asks a node for something; false when it cannot be asked. A publish counts in any case: who publishes what is part
+    /// of the world, and of what others ask for.
     fn operate(&mut self, operation: Operation) -> bool {
         match operation {
             Operation::Join { node } => {
@@ -125,8 +126,13 @@ impl Simulation<'_> {
                 }
                 is_new
             }
+            Operation::Publish { node, package } => {
+                if self.is_ready(node) {
+                    self.publish(node, package);
+                }
+                true
+            }
             _ if !self.is_ready(operation.node()) => false,
-            Operation::Publish { node, package } => self.publish(node, package),
             Operation::Search { node, package } => self.search(node, package, Why::Work),
             Operation::Get { node, package } => self.resolve(node, package, Why::Work),
             Operation::Message { node, number } => self.send(node, number),
@@ -138,17 +144,15 @@ impl Simulation<'_> {
         }
     }
 
-    fn publish(&mut self, node: NodeIx, number: u32) -> bool {
+    fn publish(&mut self, node: NodeIx, number: u32) {
         let package = &self.packages[&number];
         package.store(&mut self.world);
         let command = Command::Publish(package.release());
         self.announced.sent(number, node, self.world.now(), self.is_settled());
-        let is_started = self.start(node, command, Op::Publish(number));
-        if !is_started {
+        if !self.start(node, command, Op::Publish(number)) {
             self.announced.unsent(number);
             self.work.publishes_failed += 1;
         }
-        is_started
     }
 
     fn search(&mut self, node: NodeIx, number: u32, why: Why) -> bool {
