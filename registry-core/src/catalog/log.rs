@@ -211,8 +211,8 @@ pub(crate) struct Run {
 pub(crate) type Checks = Vec<SignatureCheck>;
 
 impl Run {
-    /// Parses the statements that stand at `from` and after it under the record's head. What `log` already holds is not
-    /// parsed, linked or verified again.
+    /// Parses the statements that stand at `from` and after it under the record's head. What `log` already holds byte
+    /// for byte is not parsed, linked or verified again.
     pub(crate) fn open(
         network: &str,
         record: (HeadRecord, Checks),
@@ -248,11 +248,11 @@ impl Run {
             if statement.position != position || !linked || at_tip && entry.digest != head.tip {
                 return Err(StatementError::Link);
             }
-            if entries.is_empty() && held.is_some_and(|held| held.digest == entry.digest) {
-                continue;
-            }
+            // Whoever lacks the entry will check these signatures, and blame who has passed them on.
             checks.extend(envelope.checks(Domain::Statement, &record.inception)?);
-            entries.push(entry);
+            if !(entries.is_empty() && held.is_some_and(|held| held.digest == entry.digest)) {
+                entries.push(entry);
+            }
         }
         Ok((Self { record, entries }, checks))
     }

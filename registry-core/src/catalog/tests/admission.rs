@@ -68,6 +68,20 @@ fn what_is_known_costs_no_signature_check() {
 }
 
 #[test]
+fn a_copy_of_what_is_held_with_other_signatures_is_checked() {
+    let mut log = log(2, 1);
+    let mut host = Host::new(1);
+    host.hear(log.announcement(1));
+    let held = Envelope::decode(&log.statements[0], MAX_STATEMENT).unwrap();
+    let forged = Envelope { signatures: vec![(0, Bytes::from_static(&[7; 64]))], ..held }.encode();
+    log.append("a", "2.0.0");
+    let statements = vec![forged, log.statements[1].clone()];
+    let (verdict, events) = host.hear(Announcement { record: log.record(), statements }.encode());
+    assert_eq!(verdict, Verdict::Reject, "whoever lacks the first one would blame this node for passing it on");
+    assert!(admitted(&events).is_empty());
+}
+
+#[test]
 fn a_gap_is_told_and_filled() {
     let mut log = log(2, 1);
     let mut host = Host::new(1);
