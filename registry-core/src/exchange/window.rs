@@ -26,6 +26,9 @@ const MAX_REST: Duration = Duration::from_secs(30);
 const MAX_DOUBLINGS: u32 = 5;
 /// Blocks asked for once that may still come although they are no longer waited for.
 const MAX_SPARE: usize = 64;
+/// Others, asked for before those: while a slow peer's answers are on their way, a quick one may bring so many in its
+/// place. They do not count as expected.
+const MAX_LATE: usize = 1024;
 /// Copies of one such block: as often as a stalled peer is asked again within two minutes.
 const MAX_COPIES: usize = 8;
 /// Blocks that came, by which a copy of one is told from a block with wrong bytes: twice what can be under way.
@@ -82,6 +85,8 @@ pub(super) struct Link {
     /// Oldest first.
     asks: Vec<Ask>,
     spare: VecDeque<BlockId>,
+    /// Have given way to newer ones in `spare`.
+    late: VecDeque<BlockId>,
     /// Asked for, and come.
     came: VecDeque<BlockId>,
     /// Blocks received and not yet judged.
@@ -103,6 +108,7 @@ impl Link {
         Self {
             asks: Vec::new(),
             spare: VecDeque::new(),
+            late: VecDeque::new(),
             came: VecDeque::new(),
             judging: 0,
             up: true,
@@ -179,8 +185,10 @@ impl Link {
         if self.spare.iter().filter(|spare| **spare == id).count() >= MAX_COPIES {
             return;
         }
-        if self.spare.len() == MAX_SPARE {
-            self.spare.pop_front();
+        if self.spare.len() == MAX_SPARE
+            && let Some(oldest) = self.spare.pop_front()
+        {
+            push_bounded(&mut self.late, MAX_LATE, oldest);
         }
         self.spare.push_back(id);
     }
@@ -214,23 +222,16 @@ impl Link {
             self.has_come(id);
             return Claim::Asked(latency);
         }
-        match self.spare.iter().position(|spare| *spare == id) {
-            Some(index) => {
-                self.spare.remove(index);
-                self.answered(at);
-                self.has_come(id);
-                Claim::Spare
-            }
-            None if self.came.contains(&id) => Claim::Copy,
-            None => Claim::Unasked,
+        if remove_first(&mut self.spare, id) || remove_first(&mut self.late, id) {
+            self.answered(at);
+            self.has_come(id);
+            return Claim::Spare;
         }
+        if self.came.contains(&id) { Claim::Copy } else { Claim::Unasked }
     }
 
     fn has_come(&mut self, id: BlockId) {
-        if self.came.len() == MAX_CAME {
-            self.came.pop_front();
-        }
-        self.came.push_back(id);
+        push_bounded(&mut self.came, MAX_CAME, id);
     }
 
     /// Counts verified bytes; returns their rate now and then, in bytes per second.
@@ -313,6 +314,20 @@ impl Link {
         }
         .max(Duration::from_millis(1))
     }
+}
+
+/// The oldest one makes room.
+fn push_bounded(list: &mut VecDeque<BlockId>, max: usize, id: BlockId) {
+    if list.len() == max {
+        list.pop_front();
+    }
+    list.push_back(id);
+}
+
+/// True when it was there.
+fn remove_first(list: &mut VecDeque<BlockId>, id: BlockId) -> bool {
+    let index = list.iter().position(|other| *other == id);
+    index.and_then(|index| list.remove(index)).is_some()
 }
 
 fn doubled(duration: Duration, times: u32) -> Duration {

@@ -273,6 +273,32 @@ fn a_block_asked_for_over_the_connection_before_is_no_lie() {
 }
 
 #[test]
+fn a_block_asked_for_before_many_others_is_no_lie() {
+    let mut script = Script::new(1);
+    let leaf = |n: u32| {
+        let data = Bytes::copy_from_slice(&n.to_be_bytes());
+        let id = BlockId { digest: Digest::of(&data), codec: Codec::Raw };
+        (id, Block { prefix: prefix_of(Codec::Raw), data })
+    };
+    let roots = 100;
+    for n in 0..roots {
+        script.fetch(u64::from(n) + 1, leaf(n).0);
+        let actions = script.has(false);
+        assert_eq!(script.wants(&actions), [(0, WantKind::Have, leaf(n).0)], "some answer with a short block itself");
+        script.store(StoreResult::Done);
+    }
+    for n in 0..roots {
+        script.exchange.cancel(&mut script.world.cx(), OpId(u64::from(n) + 1));
+    }
+    script.take();
+    for n in 0..roots {
+        script.receive(0, leaf(n).1);
+        let actions = script.hash();
+        assert!(actions.is_empty(), "{n}: {actions:?}");
+    }
+}
+
+#[test]
 fn a_search_after_the_last_provider_is_lost_is_not_due_in_the_same_call() {
     let mut script = Script::new(1);
     let (_, _, from) = script.start(&[0]);
