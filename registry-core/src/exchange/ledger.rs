@@ -107,6 +107,11 @@ impl Ledger {
         self.wants.is_empty() && self.reads == 0 && !self.checking && self.backlog.blocks.is_empty()
     }
 
+    /// Is something being looked up for the peer? That it waits for what is not here keeps no connection.
+    fn is_served(&self) -> bool {
+        self.reads > 0 || self.checking || !self.ready.is_empty() || !self.unchecked.is_empty()
+    }
+
     fn set(&mut self, id: BlockId, entry: Entry) {
         self.remove(&id);
         if entry.state == State::Ready {
@@ -254,7 +259,7 @@ impl Server {
     }
 
     pub(super) fn in_use(&self, peer: PeerIx) -> bool {
-        self.ledgers.get(&peer).is_some_and(|ledger| !ledger.wants.is_empty() || ledger.reads > 0)
+        self.ledgers.get(&peer).is_some_and(Ledger::is_served)
     }
 
     fn clear(&mut self, peer: PeerIx) {

@@ -495,6 +495,18 @@ fn a_peer_that_waits_is_served_when_the_block_arrives() {
 }
 
 #[test]
+fn a_want_for_what_is_not_here_keeps_no_connection() {
+    for kind in [WantKind::Have, WantKind::Block] {
+        let mut script = Script::new(1);
+        let want = Want { cid: Cid::Known(raw(b"nowhere").0), priority: 1, kind, send_dont_have: false };
+        script.message(0, &BitswapMessage { wants: vec![want], ..BitswapMessage::default() });
+        assert!(script.exchange.in_use(script.peers[0]), "looked for");
+        script.store(if kind == WantKind::Have { StoreResult::Has(vec![false]) } else { StoreResult::Block(None) });
+        assert!(!script.exchange.in_use(script.peers[0]), "{kind:?}");
+    }
+}
+
+#[test]
 fn a_dropped_block_is_sent_again_later() {
     let mut script = Script::new(1);
     let (id, block) = raw(b"dropped");
