@@ -266,7 +266,7 @@ impl Sync {
                 }
                 Timer::Due(peer) => self.due.push_back(peer),
                 Timer::Step(peer) => self.handle_step_due(cx, peer),
-                Timer::Round(peer) => self.end_round(peer),
+                Timer::Round(peer) => self.handle_round_due(cx, peer),
                 Timer::Gap(publisher) => self.handle_gap_due(cx, catalog, publisher),
             }
         }

@@ -141,6 +141,16 @@ impl Sync {
         }
     }
 
+    /// The time of a round is over. Whoever has used it up without bringing anything is left alone for a while: few
+    /// rounds go on at once.
+    pub(super) fn handle_round_due(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
+        if self.rounds.get(&peer).is_some_and(|round| round.fruitful) {
+            self.end_round(peer);
+        } else {
+            self.fail_round(cx, peer, None);
+        }
+    }
+
     pub(super) fn handle_step_due(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
         if self.rounds.get(&peer).is_some_and(|round| round.request.is_some()) {
             self.fail_round(cx, peer, None);

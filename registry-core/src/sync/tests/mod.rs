@@ -282,6 +282,25 @@ fn what_the_application_waits_for_goes_before_a_flood_of_heads() {
 }
 
 #[test]
+fn attack_17_a_round_that_is_drawn_out_and_brings_nothing_is_not_begun_again_soon() {
+    let mut bench = Bench::new();
+    let (peer, mut id) = bench.compared(1);
+    let begun = bench.world.now;
+    while bench.sync.rounds.contains_key(&peer) {
+        let almost = bench.world.config.sync.request_timeout - Duration::from_millis(1);
+        bench.world.advance(almost);
+        bench.sync.handle_timeout(&mut bench.world.cx(), &bench.catalog);
+        let late = bench.world.now.since(begun).as_secs() as u8;
+        let parts: [_; PARTS] = core::array::from_fn(|part| if part == 0 { Digest([late; 32]) } else { tree::NOTHING });
+        bench.answer(id, differences(vec![Difference::Parts(parts.into())]));
+        let (asked, _, charged) = bench.actions();
+        assert!(charged.is_empty(), "the deadline ends it");
+        id = asked.first().map_or(id, |(id, ..)| *id);
+    }
+    assert!(bench.sync.shunned.is_active(bench.world.now, peer));
+}
+
+#[test]
 fn a_length_that_was_only_claimed_does_not_fail_a_catch_up() {
     let mut bench = Bench::new();
     let (_, id) = bench.compared(1);
