@@ -17,7 +17,7 @@ use crate::id::{PeerIx, PublisherId, RequestId};
 use crate::time::{Duration, Instant};
 use crate::wire::registry::{PublisherState, RegistryMessage};
 
-/// Runs of a log asked for or waiting beside the one whose turn it is: of all gaps together at most 12 MiB.
+/// Runs of a log asked for or waiting beside the one whose turn it is: of all gaps together at most 15 MiB.
 pub(super) const MAX_AHEAD: usize = 3;
 
 /// A run whose turn has not come.

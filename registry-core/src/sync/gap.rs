@@ -20,6 +20,9 @@ const MAX_ACTIVE: usize = 16;
 /// Of these, so many are left to rounds, however many heads were heard.
 const ROUNDS_SHARE: usize = 4;
 
+/// On top of these, of those that the application waits for: others may last for minutes, whoever has opened them.
+const URGENT_SHARE: usize = 4;
+
 /// Gaps known at once; further ones are left to the next round. Urgent ones come on top: at most one per operation.
 const MAX_GAPS: usize = 1024;
 
@@ -48,6 +51,8 @@ pub(super) struct Gap {
     pub(super) want: u64,
     /// Asked for by `catch_up`, which is owed a `CaughtUp`.
     owed: bool,
+    /// The application waits for it.
+    urgent: bool,
     /// The peer whose round claimed it, and the length it claimed, which may be less than what is wanted since.
     round: Option<(PeerIx, u64)>,
     give_up_at: Instant,
@@ -122,6 +127,7 @@ impl Sync {
             // A length that was only claimed gives way to one that was signed.
             gap.want = if gap.owed { gap.want.max(want) } else { want };
             gap.owed = true;
+            gap.urgent |= urgent;
             gap.add_sources(None, source);
             if urgent && gap.state == State::Queued {
                 self.queue.retain(|queued| *queued != publisher);
@@ -132,7 +138,7 @@ impl Sync {
         } else if self.gaps.len() >= MAX_GAPS && !urgent {
             self.events.push_back(SyncEvent::CaughtUp { publisher, ok: false });
         } else {
-            self.open_gap(cx, publisher, want, source);
+            self.open_gap(cx, publisher, want, source, urgent);
             if urgent {
                 self.queue.push_front(publisher);
             } else {
@@ -174,7 +180,7 @@ impl Sync {
             }
             return;
         }
-        self.open_gap(cx, publisher, claim.length, Some(peer));
+        self.open_gap(cx, publisher, claim.length, Some(peer), false);
         if let (Some(gap), Some(round)) = (self.gaps.get_mut(&publisher), self.rounds.get_mut(&peer)) {
             gap.round = Some((peer, claim.length));
             gap.owed = false;
@@ -184,10 +190,11 @@ impl Sync {
         self.proceed(cx, catalog, publisher);
     }
 
-    fn open_gap(&mut self, cx: &mut Cx<'_>, publisher: PublisherId, want: u64, source: Option<PeerIx>) {
+    fn open_gap(&mut self, cx: &mut Cx<'_>, publisher: PublisherId, want: u64, source: Option<PeerIx>, urgent: bool) {
         let gap = Gap {
             want,
             owed: true,
+            urgent,
             round: None,
             give_up_at: cx.now + GAP_DEADLINE,
             current: None,
@@ -203,8 +210,13 @@ impl Sync {
     }
 
     pub(super) fn start_queued_gaps(&mut self, cx: &mut Cx<'_>, catalog: &Catalog) {
-        while self.active_gaps() < MAX_ACTIVE - ROUNDS_SHARE {
-            let Some(publisher) = self.queue.pop_front() else { return };
+        while let Some(publisher) = self.queue.front().copied() {
+            let urgent = self.gaps.get(&publisher).is_some_and(|gap| gap.urgent);
+            let most = if urgent { MAX_ACTIVE + URGENT_SHARE } else { MAX_ACTIVE - ROUNDS_SHARE };
+            if self.active_gaps() >= most {
+                return;
+            }
+            self.queue.pop_front();
             self.start_queued_gap(cx, catalog, publisher);
         }
     }
