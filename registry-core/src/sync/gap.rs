@@ -78,8 +78,8 @@ enum State {
     Ready,
     /// A source was asked for something.
     Asked { source: PeerIx, request: RequestId, missing: Missing },
-    /// The catalogue, which held so much when the source was asked, judges what came.
-    Judging { source: PeerIx, ticket: u64, held: u64, bytes: u64 },
+    /// The catalogue, which held so much when the source was asked, judges what came: a whole run, or less.
+    Judging { source: PeerIx, ticket: u64, held: u64, bytes: u64, whole: bool },
     /// Holders are looked for.
     Seeking,
 }
@@ -307,7 +307,8 @@ impl Sync {
         let Some(gap) = self.gaps.get_mut(&publisher) else { return };
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        gap.state = State::Judging { source, ticket, held, bytes };
+        let whole = matches!(&event, SyncEvent::Entries { entries, .. } if entries.len() >= MAX_RUN);
+        gap.state = State::Judging { source, ticket, held, bytes, whole };
         self.timers.set(Timer::Gap(publisher), cx.now + VERDICT_DEADLINE);
         self.events.push_back(event);
     }
@@ -417,11 +418,15 @@ impl Sync {
     ) {
         self.timers.clear(Timer::Gap(publisher));
         let Some(gap) = self.gaps.get_mut(&publisher) else { return };
-        let State::Judging { source, held: before, bytes, .. } = gap.state else { return };
+        let State::Judging { source, held: before, bytes, whole, .. } = gap.state else { return };
         let want = gap.want;
         match verdict {
             Verdict::Accept if held(catalog, publisher) > before => {
                 gap.state = State::Ready;
+                // Others may have more than who sends little at a time.
+                if !whole && gap.current.take_if(|current| *current == source).is_some() {
+                    gap.sources.push_back(source);
+                }
                 let earned = Duration::from_micros(bytes.saturating_mul(1_000_000) / LEAST_RATE);
                 gap.give_up_at = gap.give_up_at + earned;
                 let long = gap.want.saturating_sub(before) > 2 * MAX_RUN as u64;

@@ -11,6 +11,7 @@ use crate::fuzzing::author::Author;
 use crate::id::{PeerId, RequestId};
 use crate::input::RequestError;
 use crate::sync::ahead::MAX_AHEAD;
+use crate::time::Duration;
 use crate::wire::Kind;
 use crate::wire::registry::RegistryMessage;
 
@@ -26,6 +27,8 @@ enum Answer {
     Short,
     /// After a third of the time it has.
     Late,
+    /// One statement, at the last moment.
+    Drop,
     Nothing,
     /// Of another place than the one asked for.
     Elsewhere,
@@ -105,13 +108,24 @@ fn fetch(author: &Author, behaviour: [Answer; PEERS as usize]) -> Reader {
                 let third = reader.side.world.config.sync.request_timeout / 3;
                 reader.side.world.advance(third);
             }
+            Answer::Drop => {
+                entries.truncate(1);
+                let almost = reader.side.world.config.sync.request_timeout - Duration::from_millis(1);
+                reader.side.world.advance(almost);
+            }
             Answer::Run | Answer::Elsewhere | Answer::Failure | Answer::Silence => {}
         }
         let Side { world, sync, catalog, .. } = &mut reader.side;
         match answer {
             Answer::Silence => {}
             Answer::Failure => sync.handle_request_failed(&mut world.cx(), catalog, id, RequestError::Reset),
-            Answer::Run | Answer::Short | Answer::Late | Answer::Nothing | Answer::Elsewhere | Answer::Broken => {
+            Answer::Run
+            | Answer::Short
+            | Answer::Late
+            | Answer::Drop
+            | Answer::Nothing
+            | Answer::Elsewhere
+            | Answer::Broken => {
                 let msg = RegistryMessage::Log { record: author.record(), from, entries };
                 sync.handle_response(&mut world.cx(), catalog, id, &msg);
             }
@@ -152,6 +166,16 @@ fn runs_cut_short_by_their_bytes_come_one_after_the_other_and_once() {
     let mut places: Vec<_> = reader.asked.into_values().flatten().collect();
     places.sort_unstable();
     assert_eq!(places, (0..LENGTH as u64).step_by(RUN / 6).collect::<Vec<_>>());
+}
+
+#[test]
+fn whoever_gives_a_log_drop_by_drop_does_not_keep_it_from_others() {
+    let author = author(1, LENGTH);
+    let began = Side::new().world.now;
+    let reader = fetch(&author, [Answer::Drop, Answer::Run, Answer::Run, Answer::Run]);
+    assert_eq!(reader.side.catalog.len(), LENGTH);
+    let took = reader.side.world.now.since(began);
+    assert!(took < Duration::from_secs(60), "{took:?}");
 }
 
 #[test]
