@@ -173,7 +173,7 @@ impl Node {
             self.fail_waiting(publisher, &OpError::NoProviders);
         }
         if self.local.publisher.as_ref().is_some_and(|own| own.id == publisher) {
-            self.own_log_checked();
+            self.own_log_fetched(ok);
         }
     }
 

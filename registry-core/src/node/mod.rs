@@ -43,6 +43,8 @@ mod operations;
 mod publish;
 mod route;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;

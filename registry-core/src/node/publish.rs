@@ -20,8 +20,11 @@ use crate::sync::EVERYTHING;
 #[derive(Debug)]
 pub(super) enum OwnLog {
     Unchecked,
-    /// Publishes wait for the lookup, then perhaps for the missing statements.
-    Checking(Vec<Order>),
+    /// Publishes wait for the lookup of the record, then perhaps for the missing statements.
+    Checking {
+        waiting: Vec<Order>,
+        looked_up: bool,
+    },
     Current,
 }
 
@@ -49,7 +52,7 @@ impl Node {
         }
         match &mut self.own_log {
             OwnLog::Current => self.catalog.publish(cx!(self, catalog), order),
-            OwnLog::Checking(waiting) => waiting.push(order),
+            OwnLog::Checking { waiting, .. } => waiting.push(order),
             OwnLog::Unchecked if self.peers.connected().next().is_none() => {
                 if self.catalog.has_whole_own_log() {
                     self.catalog.publish(cx!(self, catalog), order);
@@ -59,7 +62,7 @@ impl Node {
             }
             OwnLog::Unchecked => {
                 self.out.push(Action::Emit(Event::Progress { op: order.op, stage: Stage::CheckingLog }));
-                self.own_log = OwnLog::Checking(alloc::vec![order]);
+                self.own_log = OwnLog::Checking { waiting: alloc::vec![order], looked_up: false };
                 let query = self.kad.get_value(cx!(self, kad), publisher.record_key());
                 self.operations.start_query(query, Purpose::OwnLog);
             }
@@ -71,6 +74,9 @@ impl Node {
     /// reached some of them, and the record nobody.
     pub(super) fn learn_own_log(&mut self, record: Option<Bytes>) {
         let Some(publisher) = self.local.publisher.as_ref().map(|publisher| publisher.id) else { return };
+        if let OwnLog::Checking { looked_up, .. } = &mut self.own_log {
+            *looked_up = true;
+        }
         let behind = record.as_ref().is_some_and(|record| self.catalog.is_behind(publisher, record));
         if let Some(record) = record {
             self.catalog.handle_head_record(cx!(self, catalog), record);
@@ -78,15 +84,19 @@ impl Node {
         if !self.catalog.has_whole_own_log() {
             self.sync.catch_up(cx!(self, sync), &self.catalog, publisher, EVERYTHING, None, true);
         } else if !behind {
-            self.own_log_checked();
+            self.own_log_fetched(true);
         }
     }
 
-    /// As much of the own log is here as could be found; is that all there is known to be?
-    pub(super) fn own_log_checked(&mut self) {
-        let is_found = self.catalog.has_own_log();
+    /// As much of the own log is here as could be found, or time has run out; is that all there is known to be? Before
+    /// the lookup is answered nobody knows: an old head that somebody has told may count less than the record.
+    pub(super) fn own_log_fetched(&mut self, ok: bool) {
+        if let OwnLog::Unchecked | OwnLog::Checking { looked_up: false, .. } = self.own_log {
+            return;
+        }
+        let is_found = self.catalog.has_own_log() && (ok || self.catalog.has_whole_own_log());
         let next = if is_found { OwnLog::Current } else { OwnLog::Unchecked };
-        let OwnLog::Checking(waiting) = core::mem::replace(&mut self.own_log, next) else { return };
+        let OwnLog::Checking { waiting, .. } = core::mem::replace(&mut self.own_log, next) else { return };
         for order in waiting {
             if !is_found {
                 self.fail(order.op, OpError::Refused(Refusal::LogUnsynced));

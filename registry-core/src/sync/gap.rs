@@ -41,7 +41,7 @@ const GAP_DEADLINE: Duration = Duration::from_secs(600);
 /// What durable statements may take, in bytes a second: a gap, and a round, goes on for as long as it brings more.
 const LEAST_RATE: u64 = 64 * 1024;
 
-/// To be wanted of a log when nobody has said how long it is: the gap ends when none of its sources has more.
+/// To be wanted of a log when nobody has said how long it is: the gap ends well when none of its sources has more.
 pub(crate) const EVERYTHING: u64 = PublisherState::FORKED - 1;
 
 /// A log this node has less of than somebody says there is, or a proof it lacks.
@@ -123,12 +123,15 @@ impl Sync {
         source: Option<PeerIx>,
         urgent: bool,
     ) {
+        // What a round is fetching has no other source than the peer of the round.
+        let is_of_round = self.gaps.get(&publisher).is_some_and(|gap| !gap.owed);
+        let partners = if is_of_round { self.willing_partners(cx) } else { Vec::new() };
         if let Some(gap) = self.gaps.get_mut(&publisher) {
             // A length that was only claimed gives way to one that was signed.
             gap.want = if gap.owed { gap.want.max(want) } else { want };
             gap.owed = true;
             gap.urgent |= urgent;
-            gap.add_sources(None, source);
+            gap.add_sources(None, source.into_iter().chain(partners));
             if urgent && gap.state == State::Queued {
                 self.queue.retain(|queued| *queued != publisher);
                 self.queue.push_front(publisher);
@@ -243,7 +246,7 @@ impl Sync {
         if gap.state != State::Ready {
             return;
         }
-        let from = held(catalog, publisher);
+        let (from, everything) = (held(catalog, publisher), gap.want == EVERYTHING);
         let abandoned = !gap.owed && gap.round.is_none_or(|(peer, _)| !self.rounds.contains_key(&peer));
         if from >= gap.want {
             return self.end_gap(publisher, true);
@@ -270,7 +273,7 @@ impl Sync {
                 self.timers.set(Timer::Gap(publisher), cx.now + HOLDERS_DEADLINE);
                 self.events.push_back(SyncEvent::NeedHolders { publisher });
             }
-            None => self.end_gap(publisher, false),
+            None => self.end_gap(publisher, everything),
         }
     }
 

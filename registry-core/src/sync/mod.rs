@@ -76,7 +76,7 @@ pub(crate) enum SyncEvent {
     Proof { ticket: u64, source: PeerIx, proof: Bytes },
     /// No connected peer could fill this gap: look for providers of the publisher's log.
     NeedHolders { publisher: PublisherId },
-    /// A gap asked for by `catch_up` is filled, or given up.
+    /// A gap asked for by `catch_up` is filled (of `EVERYTHING`: all sources were asked), or given up.
     CaughtUp { publisher: PublisherId, ok: bool },
     /// A round was carried to its end for the first time since the start.
     Compared,

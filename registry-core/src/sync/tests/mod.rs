@@ -286,6 +286,38 @@ fn what_the_application_waits_for_goes_before_a_flood_of_heads() {
 }
 
 #[test]
+fn what_a_round_is_fetching_is_asked_of_others_too_once_somebody_waits_for_it() {
+    let mut bench = Bench::new();
+    let (_, id) = bench.compared(1);
+    bench.answer(id, page(vec![claim(1, 3)]));
+    let [(fetch, ..)] = bench.asked()[..] else { panic!("nothing fetched") };
+    bench.connect(2);
+    bench.catch_up(publisher(1), EVERYTHING, None);
+    bench.fail(fetch, RequestError::Reset);
+    let question = RegistryMessage::GetLog { publisher: publisher(1), from: 0 };
+    assert!(matches!(&bench.asked()[..], [(_, from, msg)] if *from == TestWorld::peer_id(2) && *msg == question));
+}
+
+#[test]
+fn everything_is_caught_up_with_when_all_were_asked_and_not_when_time_runs_out() {
+    for asked in [true, false] {
+        let mut bench = Bench::new();
+        bench.connect(1);
+        bench.catch_up(publisher(1), EVERYTHING, None);
+        let [(id, ..)] = bench.asked()[..] else { panic!("nobody asked") };
+        bench.answer(id, log(0, &[]));
+        assert!(matches!(bench.events()[..], [SyncEvent::NeedHolders { .. }]));
+        if asked {
+            bench.sync.handle_holders(&mut bench.world.cx(), &bench.catalog, publisher(1), &[]);
+        }
+        while !bench.sync.gaps.is_empty() {
+            bench.wake();
+        }
+        assert!(matches!(bench.events()[..], [SyncEvent::CaughtUp { ok, .. }] if ok == asked));
+    }
+}
+
+#[test]
 fn attack_17_a_round_that_is_drawn_out_and_brings_nothing_is_not_begun_again_soon() {
     let mut bench = Bench::new();
     let (peer, mut id) = bench.compared(1);
