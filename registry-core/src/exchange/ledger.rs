@@ -30,6 +30,8 @@ const MAX_READS: usize = 16;
 const MAX_CHECK: usize = 256;
 /// Wants of all peers together; 100 bytes each.
 const MAX_ENTRIES: usize = 65_536;
+/// Wants that any peer may have beyond that: no others can keep it from asking for twice a window.
+const LEAST_SHARE: usize = 64;
 /// A short block counts for so much in a backlog, which bounds their number too.
 const MIN_COST: u64 = 4 * 1024;
 /// Nothing is handed over for so long after the shell has dropped a block.
@@ -284,7 +286,8 @@ impl Server {
                 return None;
             }
             (WantKind::Have | WantKind::Block, None) => {
-                if ledger.wants.len() >= max || self.entries >= MAX_ENTRIES {
+                let share = if self.entries < MAX_ENTRIES { max } else { max.min(LEAST_SHARE) };
+                if ledger.wants.len() >= share {
                     return refusal;
                 }
                 self.entries += 1;

@@ -197,6 +197,21 @@ fn attack_63_wantlist_flood_is_bounded() {
     assert_eq!(actions.iter().filter_map(read).collect::<Vec<_>>(), [id(7).digest]);
 }
 
+/// Peers that want all there is room for, and of which none goes away, leave some for the next one.
+#[test]
+fn attack_63_full_ledgers_keep_nobody_from_a_few_wants() {
+    let mut script = Script::new(65);
+    let max = script.world.config.exchange.max_ledger as u32;
+    let want = |n, send_dont_have| Want { cid: Cid::Known(id(n)), priority: 1, kind: WantKind::Have, send_dont_have };
+    for peer in 0..64 {
+        let wants = (0..max).map(|n| want(peer * max + n, false)).collect();
+        script.message(peer as usize, &BitswapMessage { wants, ..BitswapMessage::default() });
+    }
+    let wants = (0..2 * max).map(|n| want(n, true)).collect();
+    let actions = script.message(64, &BitswapMessage { wants, ..BitswapMessage::default() });
+    assert_eq!(script.presences(&actions).len() as u32, 2 * max - 64);
+}
+
 /// A tree whose node declares other sizes than its children have ends the fetch, is not stored, and costs no peer.
 #[test]
 fn attack_63_content_that_lies_about_itself_is_not_kept() {
