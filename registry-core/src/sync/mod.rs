@@ -135,7 +135,7 @@ pub(crate) struct Sync {
     ignored: Setbacks<(PeerIx, PublisherId)>,
     /// A peer and the digests here and there of a range in which it has nothing that is wanted of it.
     settled: Setbacks<(PeerIx, Digest, Digest)>,
-    /// Peers whose first round waits for its turn, in order.
+    /// Peers whose round waits for its turn, in order.
     due: VecDeque<PeerIx>,
     rounds: BTreeMap<PeerIx, Round>,
     gaps: BTreeMap<PublisherId, Gap>,
@@ -264,6 +264,7 @@ impl Sync {
                     self.plan_next(cx);
                     self.start_random_round(cx);
                 }
+                Timer::Due(peer) if self.due.contains(&peer) => {}
                 Timer::Due(peer) => self.due.push_back(peer),
                 Timer::Step(peer) => self.handle_step_due(cx, peer),
                 Timer::Round(peer) => self.handle_round_due(cx, peer),

@@ -68,7 +68,7 @@ impl Round {
 }
 
 impl Sync {
-    /// With some connected peer that keeps its word.
+    /// With some connected peer that keeps its word; before all first rounds, which whoever comes and goes has many of.
     pub(super) fn start_random_round(&mut self, cx: &mut Cx<'_>) {
         let candidates: Vec<_> = self
             .partners
@@ -77,14 +77,14 @@ impl Sync {
             .filter(|peer| !self.rounds.contains_key(peer) && !self.shunned.is_active(cx.now, *peer))
             .collect();
         let chosen = cx.rng.index(candidates.len());
-        if let Some(peer) = candidates.get(chosen)
-            && self.has_round_room()
-        {
-            self.start_round(cx, *peer);
+        if let Some(peer) = candidates.get(chosen) {
+            self.due.retain(|due| due != peer);
+            self.due.push_front(*peer);
+            self.start_due_rounds(cx);
         }
     }
 
-    /// First rounds, as many as there is room for.
+    /// Those whose turn it is, as many as there is room for.
     pub(super) fn start_due_rounds(&mut self, cx: &mut Cx<'_>) {
         while self.has_round_room() {
             let Some(peer) = self.due.pop_front() else { return };

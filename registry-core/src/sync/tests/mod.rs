@@ -188,6 +188,21 @@ fn of_many_new_peers_a_few_are_asked_one_after_the_other_without_polling() {
 }
 
 #[test]
+fn a_regular_round_waits_for_its_place_before_first_rounds() {
+    let mut bench = Bench::new();
+    let (regular, id) = bench.compared(1);
+    bench.answer(id, same());
+    (2..4).for_each(|n| _ = bench.compared(n));
+    let newcomer = bench.connect(4);
+    bench.wake();
+    assert_eq!(bench.sync.due, [newcomer]);
+    bench.sync.shunned.note(bench.world.now, newcomer);
+    bench.sync.timers.set(Timer::Next, bench.world.now + Duration::from_millis(1));
+    bench.wake();
+    assert_eq!(bench.sync.due, [regular, newcomer]);
+}
+
+#[test]
 fn without_partners_nothing_wakes() {
     let mut bench = Bench::new();
     assert_eq!(bench.sync.next_deadline(), None);
