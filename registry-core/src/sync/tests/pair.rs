@@ -79,13 +79,12 @@ impl Side {
     fn asked(&mut self) -> (RequestId, RegistryMessage) {
         loop {
             self.route();
-            match self.world.out.pop().expect("a question") {
-                Action::Request { id, msg, .. } => {
-                    let Kind::Registry(msg) = msg.0 else { panic!("not sync's") };
-                    return (id, RegistryMessage::clone(&msg));
-                }
-                action => self.perform(action),
+            let action = self.world.out.pop().expect("a question");
+            if let Action::Request { id, msg, .. } = action {
+                let Kind::Registry(msg) = msg.0 else { panic!("not sync's") };
+                return (id, RegistryMessage::clone(&msg));
             }
+            self.perform(action);
         }
     }
 
