@@ -81,9 +81,9 @@ impl Node {
         if let Some(record) = record {
             self.catalog.handle_head_record(cx!(self, catalog), record);
         }
-        if !self.catalog.has_whole_own_log() {
+        if behind || !self.catalog.has_whole_own_log() {
             self.sync.catch_up(cx!(self, sync), &self.catalog, publisher, EVERYTHING, None, true);
-        } else if !behind {
+        } else {
             self.own_log_fetched(true);
         }
     }
