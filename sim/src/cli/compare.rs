@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use super::Done;
+use super::{Done, say};
 
 /// Figures of a report of which more is worse, as paths into it.
 const FIGURES: [&str; 12] = [
@@ -36,22 +36,27 @@ pub(super) struct Compare {
 }
 
 impl Compare {
-    /// Exits with 1 when a figure is worse than tolerated, or gone.
+    /// Exits with 1 when a figure is worse than tolerated, or gone, or the verdict is another one than before, and not PASS.
     pub(super) fn run(&self) -> Done {
         let (base, now) = (read(&self.base)?, read(&self.now)?);
+        let verdict = |report: &Value| report["verdict"].as_str().unwrap_or_default().to_owned();
+        let (before, after) = (verdict(&base), verdict(&now));
         let (base, now) = (figures(&base), figures(&now));
-        println!("{:<34}{:>16}{:>16}{:>10}", "figure", "base", "now", "change");
-        let mut is_worse = false;
+        say(format_args!("{:<34}{:>16}{:>16}{:>10}", "figure", "base", "now", "change"));
+        // The figures of a run that was cut short by what it has found are all better.
+        let mut is_worse = after != before && after != "PASS";
+        let change = if is_worse { "  worse" } else { "" };
+        say(format_args!("{:<34}{before:>16}{after:>16}{:>10}{change}", "verdict", ""));
         for (name, base) in &base {
             let Some((_, now)) = now.iter().find(|(other, _)| other == name) else {
-                println!("{name:<34}{base:>16.1}{:>16}{:>10}  gone", "-", "-");
+                say(format_args!("{name:<34}{base:>16.1}{:>16}{:>10}  gone", "-", "-"));
                 is_worse = true;
                 continue;
             };
             let percent = if base == now { 0.0 } else { (now - base) / base * 100.0 };
             let worse = percent > self.tolerance;
             is_worse |= worse;
-            println!("{name:<34}{base:>16.1}{now:>16.1}{percent:>9.1}%{}", if worse { "  worse" } else { "" });
+            say(format_args!("{name:<34}{base:>16.1}{now:>16.1}{percent:>9.1}%{}", if worse { "  worse" } else { "" }));
         }
         Ok(ExitCode::from(u8::from(is_worse)))
     }

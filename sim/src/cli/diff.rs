@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use sim::Verdict;
 
-use super::Done;
+use super::{Done, say};
 
 #[derive(Args)]
 pub(super) struct Diff {
@@ -25,17 +25,17 @@ impl Diff {
     pub(super) fn run(&self) -> Done {
         let (a, b) = (read(&self.a)?, read(&self.b)?);
         let Some(second) = first_difference(&a.seconds, &b.seconds) else {
-            println!("equal in all {} virtual seconds", a.seconds.len());
+            say(format_args!("equal in all {} virtual seconds", a.seconds.len()));
             return Ok(ExitCode::SUCCESS);
         };
-        println!("equal up to virtual second {second}, where they differ:");
+        say(format_args!("equal up to virtual second {second}, where they differ:"));
         show(&a.seconds, &b.seconds, second);
         match first_difference(&a.events, &b.events) {
             Some(event) => {
-                println!("of the recorded events the first {event} are equal, then:");
+                say(format_args!("of the recorded events the first {event} are equal, then:"));
                 show(&a.events, &b.events, event);
             }
-            None => println!("for its events: run both again with --record {second}"),
+            None => say(format_args!("for its events: run both again with --record {second}")),
         }
         Ok(ExitCode::from(Verdict::Nondeterministic.exit_code()))
     }
@@ -59,5 +59,5 @@ fn first_difference(a: &[String], b: &[String]) -> Option<usize> {
 
 fn show(a: &[String], b: &[String], place: usize) {
     let line = |lines: &[String]| lines.get(place).map_or("nothing more".into(), String::clone);
-    println!("  a: {}\n  b: {}", line(a), line(b));
+    say(format_args!("  a: {}\n  b: {}", line(a), line(b)));
 }

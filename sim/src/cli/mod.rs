@@ -94,19 +94,23 @@ fn announce(words: &str, json: bool) -> String {
     if json {
         eprintln!("{command}");
     } else {
-        println!("{command}");
+        say(&command);
         let _ = stdout().flush();
     }
     command
 }
 
+/// Writes a line to whoever reads it, who may have read enough.
+fn say(line: impl Display) {
+    let _ = writeln!(stdout(), "{line}");
+}
+
 fn tell(report: &(impl Serialize + Display), verdict: Verdict, json: bool) -> Done {
-    // Whoever reads it may have read enough.
-    let _ = if json {
-        writeln!(stdout(), "{}", serde_json::to_string(report).expect("a report is plain data"))
+    if json {
+        say(serde_json::to_string(report).expect("a report is plain data"));
     } else {
-        write!(stdout(), "{report}")
-    };
+        say(report.to_string().trim_end());
+    }
     Ok(ExitCode::from(verdict.exit_code()))
 }
 

@@ -57,8 +57,8 @@ impl Swarm {
             jobs,
             out: out.clone(),
         };
-        let told_at = Mutex::new(Instant::now());
-        let mut tally = swarm::swarm(&swarm, |tally| progress(tally, &mut told_at.lock().expect("it only prints")))?;
+        let told = Mutex::new(Told { at: Instant::now(), failures: 0 });
+        let mut tally = swarm::swarm(&swarm, |tally| told.lock().expect("it only prints").tell(tally))?;
         if stderr().is_terminal() {
             eprint!("\r\x1b[K");
         }
@@ -67,13 +67,26 @@ impl Swarm {
     }
 }
 
-fn progress(tally: &Tally, told_at: &mut Instant) {
-    let is_terminal = stderr().is_terminal();
-    let line = || format!("{} seeds, {} failed, {:.0} s", tally.seeds, tally.failures.len(), tally.wall_seconds);
-    if is_terminal {
-        eprint!("\r{}\x1b[K", line());
-    } else if told_at.elapsed() >= EVERY {
-        eprintln!("{}", line());
-        *told_at = Instant::now();
+/// What was told of a swarm under way.
+struct Told {
+    at: Instant,
+    failures: usize,
+}
+
+impl Told {
+    /// Each failure at once: whoever ends the swarm early has seen it.
+    fn tell(&mut self, tally: &Tally) {
+        let (is_terminal, failures) = (stderr().is_terminal(), &tally.failures);
+        for file in &failures[self.failures..] {
+            eprintln!("{}failed: {}", if is_terminal { "\r\x1b[K" } else { "" }, file.display());
+        }
+        self.failures = failures.len();
+        let line = || format!("{} seeds, {} failed, {:.0} s", tally.seeds, failures.len(), tally.wall_seconds);
+        if is_terminal {
+            eprint!("\r{}\x1b[K", line());
+        } else if self.at.elapsed() >= EVERY {
+            eprintln!("{}", line());
+            self.at = Instant::now();
+        }
     }
 }
