@@ -138,7 +138,7 @@ impl Simulation<'_> {
             Operation::Message { node, number } => self.send(node, number),
             Operation::Lookup { node, key } => self.look_up(node, key),
             Operation::Probe { node, package } => {
-                let is_acknowledged = self.packages.get(&package).is_some_and(|package| package.acknowledged);
+                let is_acknowledged = self.packages.get(&package).is_some_and(|package| package.acknowledged.is_some());
                 is_acknowledged && self.search(node, package, Why::Probe) && self.resolve(node, package, Why::Probe)
             }
         }
@@ -226,7 +226,9 @@ impl Simulation<'_> {
         for key in interrupted {
             self.work.interrupted += 1;
             match self.ops.remove(&key) {
-                Some(Op::Publish(package)) if !self.packages[&package].acknowledged => self.announced.unsent(package),
+                Some(Op::Publish(package)) if self.packages[&package].acknowledged.is_none() => {
+                    self.announced.unsent(package)
+                }
                 Some(Op::Message(message)) => self.messages.unsent(message),
                 _ => {}
             }
@@ -255,7 +257,8 @@ impl Simulation<'_> {
             Event::Published { op, release, .. } => {
                 if let Some(Op::Publish(package)) = self.end(node, op) {
                     self.work.publishes += 1;
-                    self.packages.get_mut(&package).expect("it was published").acknowledged = true;
+                    let by = Some(self.world.host(node).peer_id());
+                    self.packages.get_mut(&package).expect("it was published").acknowledged = by;
                     self.judge_statement(node, package, &release);
                 }
             }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use registry_core::catalog::{Content, Name, NewRelease, PackageSpec, Scheme, Version};
 use registry_core::exchange::unixfs::{Block, DirectoryBuilder, FileBuilder, Tree};
 use registry_core::search::Query;
-use registry_core::{BlockId, Digest, PublisherId};
+use registry_core::{BlockId, Digest, PeerId, PublisherId};
 
 use crate::engine::{NodeIx, World};
 use crate::mix::stream;
@@ -22,7 +22,8 @@ pub(crate) struct Package {
     pub(crate) root: BlockId,
     size: u64,
     blocks: Vec<Block>,
-    pub(crate) acknowledged: bool,
+    /// By whom it was said to be published: its node may have lost its disk since, and be another peer.
+    pub(crate) acknowledged: Option<PeerId>,
     pub(crate) statement: Option<Digest>,
 }
 
@@ -40,7 +41,7 @@ impl Package {
             root: tree.id,
             size: tree.size,
             blocks,
-            acknowledged: false,
+            acknowledged: None,
             statement: None,
         }
     }
