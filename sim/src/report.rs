@@ -143,6 +143,20 @@ pub struct Report {
 }
 
 impl Report {
+    /// What the same run has shown when it was carried out in another way: D1.
+    pub fn compare(&mut self, again: &Self) {
+        let mut check = Check::new("D1", "a run is the same however it is carried out");
+        check.judge(again.digest == self.digest, || {
+            let panics = again.checks.iter().filter(|check| check.id == "N3").flat_map(|check| &check.examples);
+            format!("another digest, {}{}", again.digest, panics.map(|said| format!("; {said}")).collect::<String>())
+        });
+        if check.violations > 0 {
+            self.verdict = Verdict::Nondeterministic;
+        }
+        self.checks.push(check);
+        self.checks.sort_by_key(|check| check.id);
+    }
+
     /// The first property that did not hold, or else the first that was never put to the test.
     pub fn signature(&self) -> Option<&str> {
         if self.verdict == Verdict::Nondeterministic {

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::Args;
 use sim::scenario::human;
 use sim::schedule::{Bug, Unreadable};
-use sim::{NodeIx, Simulation, Verdict};
+use sim::{NodeIx, Options, Simulation, Verdict};
 
 use super::run::How;
-use super::{Done, announce, tell};
+use super::{Done, Words, announce, say, tell};
 
 #[derive(Args)]
 pub(super) struct Replay {
@@ -33,11 +33,11 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn run(&self) -> Done {
-        let command = announce(&format!("replay {}", self.file.display()), self.json);
+        let command = announce(&self.how.words(Words::new(&format!("replay {}", self.file.display()))).0, self.json);
         let bug = match Bug::read(&self.file) {
             Ok(bug) => bug,
             Err(Unreadable::Stale(why)) => {
-                println!("{}  {why}", Verdict::Stale);
+                say(format_args!("{}  {why}", Verdict::Stale));
                 return Ok(ExitCode::from(Verdict::Stale.exit_code()));
             }
             Err(Unreadable::Broken(why)) => return Err(why),
@@ -51,6 +51,10 @@ impl Replay {
         let missed = simulation.missed();
         let mut report = simulation.report();
         report.command = command;
+        if bug.is_difference() {
+            let other = Options::unusual(bug.seed | 1);
+            report.compare(&Simulation::new(&bug.scenario, bug.seed, bug.schedule(), &other).finish());
+        }
         let (verdict, is_same) = bug.judge(&report);
         report.verdict = verdict;
         missed.entries.iter().for_each(|entry| eprintln!("no longer applies: {entry:?}"));
@@ -69,11 +73,11 @@ impl Replay {
             return Err(format!("there are only {} nodes, counted from 0", world.len()));
         }
         let host = world.host(node);
-        println!("node {node} at {}: {}", human::text(world.now()), if host.is_up() { "up" } else { "down" });
-        println!("started {} times before, {:?}, connected to {:?}", host.life(), host.role(), host.peers());
+        say(format_args!("node {node} at {}: {}", human::text(world.now()), if host.is_up() { "up" } else { "down" }));
+        say(format_args!("started {} times before, {:?}, connected to {:?}", host.life(), host.role(), host.peers()));
         match world.node(node) {
-            Some(state) if self.dump => println!("{state:#?}"),
-            Some(state) => println!("{:#?}", state.stats()),
+            Some(state) if self.dump => say(format_args!("{state:#?}")),
+            Some(state) => say(format_args!("{:#?}", state.stats())),
             None => {}
         }
         Ok(ExitCode::SUCCESS)

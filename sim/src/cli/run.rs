@@ -91,6 +91,14 @@ impl How {
         Options { wire, spurious, queue, hasher_key }
     }
 
+    /// With every word that says how.
+    pub(super) fn words(&self, words: Words) -> Words {
+        let Self { wire, spurious, queue, hasher_key, .. } = self;
+        let queue = (*queue != QueueKind::default()).then(|| queue.name());
+        let words = words.flag("wire", *wire).flag("spurious", *spurious).option("queue", queue);
+        words.option("hasher-key", (*hasher_key != 0).then_some(hasher_key))
+    }
+
     /// Runs to the end, and writes the trace.
     pub(super) fn follow(&self, simulation: &mut Simulation) -> Result<(), String> {
         if let Some(second) = self.record {
@@ -146,15 +154,12 @@ impl Run {
     /// Every word that decides the run.
     fn words(&self) -> String {
         let Changes { nodes, minutes, loss, rtt, publishes, searches, gets, messages, restarts } = &self.changes;
-        let How { wire, spurious, queue, hasher_key, .. } = &self.how;
         let words = Words::new(&format!("run {}", self.scenario)).option("seed", Some(self.seed));
         let words = words.option("nodes", nodes.as_ref()).option("minutes", minutes.as_ref());
         let words = words.option("loss", loss.as_ref()).option("rtt", rtt.as_ref());
         let words = words.option("publishes", publishes.as_ref()).option("searches", searches.as_ref());
         let words = words.option("gets", gets.as_ref()).option("messages", messages.as_ref());
-        let words = words.option("restarts", restarts.as_ref()).flag("wire", *wire).flag("spurious", *spurious);
-        let queue = (*queue != QueueKind::default()).then(|| queue.name());
-        words.option("queue", queue).option("hasher-key", (*hasher_key != 0).then_some(hasher_key)).0
+        self.how.words(words.option("restarts", restarts.as_ref())).0
     }
 }
 

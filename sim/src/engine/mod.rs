@@ -149,6 +149,13 @@ pub struct Options {
     pub hasher_key: u64,
 }
 
+impl Options {
+    /// All in another way than usual.
+    pub fn unusual(hasher_key: u64) -> Self {
+        Self { wire: true, spurious: true, queue: QueueKind::Heap, hasher_key }
+    }
+}
+
 /// What a node does instead of one of its actions.
 pub type ReplaceAction = dyn FnMut(NodeIx, Action) -> Vec<Action>;
 

@@ -84,12 +84,23 @@ impl Bug {
         text
     }
 
-    /// What has become of it, after a run of its schedule: the verdict, and whether it is the same violation.
+    /// What has become of it, after a run of its schedule: the verdict, and whether it is the same violation. A run that
+    /// does not put to the test what did not hold shows nothing.
     pub fn judge(&self, report: &Report) -> (Verdict, bool) {
         let is_same = report.signature() == Some(&self.violates);
         let is_clean = matches!(report.verdict, Verdict::Pass | Verdict::Unrecoverable);
-        let is_stale = is_clean && report.applied < report.scheduled;
-        (if is_stale { Verdict::Stale } else { report.verdict }, is_same)
+        let is_tested = report.checks.iter().any(|check| check.id == self.violates && check.evaluated > 0);
+        let verdict = match report.verdict {
+            _ if is_clean && report.applied < report.scheduled => Verdict::Stale,
+            _ if is_clean && !is_tested && !self.violates.is_empty() => Verdict::Inconclusive,
+            verdict => verdict,
+        };
+        (verdict, is_same)
+    }
+
+    /// Does it say that two runs were not equal, so that it takes two to see that again?
+    pub fn is_difference(&self) -> bool {
+        self.violates == "D1"
     }
 }
 

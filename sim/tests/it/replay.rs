@@ -49,6 +49,29 @@ fn a_schedule_that_no_longer_applies_is_stale() {
 }
 
 #[test]
+fn a_run_without_what_did_not_hold_is_no_pass() {
+    let (_, mut bug) = failed();
+    bug.violates = "K5".into();
+    assert_eq!(bug.judge(&again(&bug)), (Verdict::Inconclusive, false));
+}
+
+#[test]
+fn a_difference_between_two_runs_is_seen_again_only_by_two() {
+    let (_, mut bug) = failed();
+    bug.violates = "D1".into();
+    let mut report = again(&bug);
+    assert_eq!(bug.judge(&report), (Verdict::Inconclusive, false));
+    report.compare(&again(&bug));
+    assert_eq!(bug.judge(&report), (Verdict::Pass, false));
+    bug.seed += 1;
+    let other = again(&bug);
+    bug.seed -= 1;
+    report = again(&bug);
+    report.compare(&other);
+    assert_eq!(bug.judge(&report), (Verdict::Nondeterministic, true));
+}
+
+#[test]
 fn an_unknown_fault_is_stale_and_another_file_is_broken() {
     let (_, bug) = failed();
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
