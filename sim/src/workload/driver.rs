@@ -10,7 +10,7 @@ use registry_core::event::{DhtResult, Event};
 use registry_core::id::OpId;
 use registry_core::search::SearchPage;
 
-use super::{Op, SUBSCRIBED, Simulation, Why};
+use super::{Op, SUBSCRIBED, Said, Simulation, Why};
 use crate::checks::panics::guard;
 use crate::checks::rest::Rest;
 use crate::engine::{NodeIx, Step};
@@ -172,8 +172,10 @@ impl Simulation<'_> {
         let mut data = vec![0; 64 + rng.index(2_000)];
         rng.fill(&mut data);
         data[..4].copy_from_slice(&number.to_be_bytes());
-        let command = Command::Pubsub(PubsubCommand::Publish { topic: TOPIC.into(), data: data.into() });
-        self.audiences.insert(number, self.audience(node));
+        let data = Bytes::from(data);
+        let said = Said { by: self.world.host(node).peer_id(), data: data.clone(), audience: self.audience(node) };
+        let command = Command::Pubsub(PubsubCommand::Publish { topic: TOPIC.into(), data });
+        self.said.insert(number, said);
         self.messages.sent(number, node, self.world.now(), self.is_settled());
         let is_started = self.start(node, command, Op::Message(number));
         if !is_started {
@@ -249,9 +251,14 @@ impl Simulation<'_> {
                     self.announced.told(package, node, now);
                 }
             }
-            Event::PubsubMessage { topic, author: _, data } if &*topic == TOPIC => {
-                if let Some(number) = data.first_chunk() {
-                    self.messages.told(u32::from_be_bytes(*number), node, now);
+            Event::PubsubMessage { topic, author, data } if &*topic == TOPIC => {
+                let number = data.first_chunk().map(|number| u32::from_be_bytes(*number));
+                let said = number.and_then(|number| self.said.get(&number));
+                self.genuine.judge(said.is_some_and(|said| said.by == author && said.data == data), || {
+                    format!("node {node} is told of number {number:?} of {author}, of {} bytes", data.len())
+                });
+                if let Some(number) = number {
+                    self.messages.told(number, node, now);
                 }
             }
             Event::Published { op, release, .. } => {

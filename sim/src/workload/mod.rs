@@ -6,8 +6,8 @@ mod packages;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use registry_core::BlockId;
 use registry_core::id::OpId;
+use registry_core::{BlockId, PeerId};
 
 use crate::checks::closest::{Lookups, Oracle};
 use crate::checks::delivery::Ledger;
@@ -42,6 +42,15 @@ enum Op {
     Message(u32),
 }
 
+/// A pubsub message.
+#[derive(Debug)]
+struct Said {
+    by: PeerId,
+    data: Bytes,
+    /// Who followed the topic, and was connected to the sender by way of others, when it was sent.
+    audience: BTreeSet<NodeIx>,
+}
+
 /// For whom an operation runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Why {
@@ -71,8 +80,8 @@ pub struct Simulation<'a> {
     ops: BTreeMap<(NodeIx, OpId), Op>,
     /// Since when each running node has followed the run's topic.
     subscribed: Vec<Option<u64>>,
-    /// By pubsub message: who followed the topic, and was connected to the sender by way of others, when it was sent.
-    audiences: BTreeMap<u32, BTreeSet<NodeIx>>,
+    /// By number: the pubsub messages.
+    said: BTreeMap<u32, Said>,
     oracle: Oracle,
     lookups: Lookups,
     checkers: Checkers,
@@ -80,6 +89,7 @@ pub struct Simulation<'a> {
     messages: Ledger,
     found: Check,
     bytes: Check,
+    genuine: Check,
     ended: Check,
     panics: Check,
     /// Final questions that nobody could answer.
@@ -115,7 +125,7 @@ impl<'a> Simulation<'a> {
             by_root: packages.iter().map(|(number, package)| (package.root, *number)).collect(),
             ops: BTreeMap::new(),
             subscribed: vec![None; world.len() as usize],
-            audiences: BTreeMap::new(),
+            said: BTreeMap::new(),
             oracle: Oracle::new(&world),
             lookups: Lookups::new(&config),
             checkers: Checkers::new(&world, &config, truth(&world, &packages)),
@@ -123,6 +133,7 @@ impl<'a> Simulation<'a> {
             messages: Ledger::new(world.len()),
             found: Check::new("R4", "what was acknowledged is found and fetched by nodes that do not hold it"),
             bytes: Check::new("R3", "fetched bytes and resolved statements are those that were published"),
+            genuine: Check::new("G1-data", "an application is told of a pubsub message as its author has sent it"),
             ended: Check::new("N2-end", "every operation ends"),
             panics: Check::new("N3", "nothing panics"),
             unanswerable: 0,
@@ -177,7 +188,7 @@ impl<'a> Simulation<'a> {
 
     /// Violations seen so far by the checks that look all the time.
     pub fn violations(&self) -> u64 {
-        let own = [&self.found, &self.bytes, &self.ended, &self.panics].map(|check| check.violations);
+        let own = [&self.found, &self.bytes, &self.genuine, &self.ended, &self.panics].map(|check| check.violations);
         let checks = self.checkers.checks().into_iter().chain(self.world.checks());
         own.iter().sum::<u64>() + checks.map(|check| check.violations).sum::<u64>()
     }
@@ -222,7 +233,7 @@ impl<'a> Simulation<'a> {
         let subscribed = |message: u32, node: NodeIx| {
             let Some(at) = self.messages.sent_at(message) else { return false };
             let has_stayed = self.subscribed[node as usize].is_some_and(|since| since < at);
-            let is_reached = self.audiences.get(&message).is_some_and(|audience| audience.contains(&node));
+            let is_reached = self.said.get(&message).is_some_and(|said| said.audience.contains(&node));
             has_stayed && is_reached && self.world.is_honest(node)
         };
         let steady = |_, node: NodeIx| {
@@ -238,6 +249,7 @@ impl<'a> Simulation<'a> {
         checks.extend([
             self.bytes.clone(),
             self.found.clone(),
+            self.genuine.clone(),
             announced.once("U1", "an application is told once of a release"),
             announced.all("U4", "every node that did not crash is told of each release", world, late, steady),
             messages.once("G1", "an application is told once of a pubsub message"),

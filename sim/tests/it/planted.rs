@@ -157,6 +157,17 @@ fn a_message_delivered_twice_is_found_out() {
 }
 
 #[test]
+fn a_message_that_nobody_sent_so_is_found_out() {
+    let altering = tamper(|_, mut action| {
+        if let Action::Emit(Event::PubsubMessage { data, .. }) = &mut action {
+            *data = data[..data.len() - 1].to_vec().into();
+        }
+        vec![action]
+    });
+    assert_fires(&run(&quiet(), altering), "G1-data");
+}
+
+#[test]
 fn a_message_never_delivered_is_found_out() {
     let forgetful = tamper(|node, action| match action {
         Action::Emit(Event::PubsubMessage { .. }) if node == 3 => vec![],
