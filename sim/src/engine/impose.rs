@@ -43,7 +43,8 @@ impl World {
             Fault::Hostile(hostile) => self.corrupt(id, *hostile, &struck),
             Fault::CoLocated => {
                 self.move_together(&struck);
-                self.fired.add(Effect::CoLocated, struck.len() as u64);
+                let shared = if struck.len() > 1 { struck.len() } else { 0 };
+                self.fired.add(Effect::CoLocated, shared as u64);
             }
             Fault::ClockDrift { .. } => self.set_clocks(&struck),
             _ => {}
