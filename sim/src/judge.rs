@@ -10,7 +10,7 @@ use crate::report::Verdict;
 use crate::workload::Package;
 
 /// Properties that say what happens in the end, not what must never happen.
-const LIVENESS: [&str; 9] = ["G4", "G5", "K4", "K4-hops", "K5", "K7", "N4", "R4", "U4"];
+const LIVENESS: [&str; 10] = ["G4", "G5", "K4", "K4-hops", "K5", "K7", "N4", "R4", "R4-ack", "U4"];
 
 /// Properties that questions put to the test, if somebody can answer them.
 const BY_QUESTIONS: [&str; 2] = ["R3", "R4"];

@@ -74,6 +74,8 @@ pub struct Work {
     pub messages: u64,
     /// Operations that ended because their node crashed.
     pub interrupted: u64,
+    /// Questions that nobody could answer, beside those that R4 judges.
+    pub unanswerable: u64,
 }
 
 /// A measured time beside its target.
@@ -190,11 +192,13 @@ impl fmt::Display for Report {
             gets_failed,
             messages,
             interrupted,
+            unanswerable,
         } = self.work;
         writeln!(f, "\n\nwork")?;
         writeln!(f, "  {publishes} publishes acknowledged, {publishes_failed} failed")?;
         writeln!(f, "  {searches} searches, {searches_found} found what they looked for; {searches_failed} failed")?;
         writeln!(f, "  {gets} gets, {gets_failed} failed; {messages} pubsub messages; {interrupted} interrupted")?;
+        writeln!(f, "  {unanswerable} questions that nobody could answer")?;
         writeln!(f, "faults{:>32}  ({} of {} scheduled entries had an effect)", "fired", self.applied, self.scheduled)?;
         for (effect, times) in self.faults.iter() {
             writeln!(f, "  {:<26}{times:>10}", effect.name())?;

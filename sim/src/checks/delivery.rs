@@ -44,6 +44,11 @@ impl Ledger {
         self.sent.get(&thing).map(|sent| sent.at)
     }
 
+    /// Was a thing sent in the quiet, as far as is known by now?
+    pub fn is_quiet(&self, thing: u32) -> bool {
+        self.sent.get(&thing).is_some_and(|sent| sent.is_quiet)
+    }
+
     /// A fault has begun.
     pub fn disturbed(&mut self, now: u64) {
         self.sent.values_mut().filter(|sent| now < sent.at + TRAVEL).for_each(|sent| sent.is_quiet = false);

@@ -32,10 +32,10 @@ use crate::scenario::SECOND;
 use records::Truth;
 
 /// All properties of a run; a test sees that each has one that makes it fire.
-pub const IDS: [&str; 34] = [
+pub const IDS: [&str; 35] = [
     "G1", "G1-data", "G2", "G3", "G4", "G5", "H1", "K1", "K2", "K2-load", "K3", "K4", "K4-hops", "K5", "K7", "N1",
-    "N1-ban", "N1-frame", "N2", "N2-end", "N2-spin", "N3", "N4", "R1", "R2", "R2-log", "R3", "R4", "R5", "R5-out",
-    "R6", "U1", "U4", "X1",
+    "N1-ban", "N1-frame", "N2", "N2-end", "N2-spin", "N3", "N4", "R1", "R2", "R2-log", "R3", "R4", "R4-ack", "R5",
+    "R5-out", "R6", "U1", "U4", "X1",
 ];
 
 /// Violations described in full; the rest is only counted.

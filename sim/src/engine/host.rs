@@ -143,6 +143,11 @@ impl Host {
         former.map_or(self.local.id, |(_, id)| *id)
     }
 
+    /// It has lost its disk before, or was moved, and is not who it was.
+    pub fn is_another(&self) -> bool {
+        !self.former.is_empty()
+    }
+
     /// The public side of its identities.
     pub fn local(&self) -> &LocalPeer {
         &self.local

@@ -60,6 +60,8 @@ pub struct Tally {
     pub checks: BTreeMap<&'static str, (u64, u64, u64)>,
     /// Entries scheduled, and those that had an effect.
     pub entries: (usize, usize),
+    /// Questions that nobody could answer, beside those that R4 judges.
+    pub unanswerable: u64,
     /// Events that happened, those of second runs included.
     pub events: u64,
     /// CPU time of the process.
@@ -151,6 +153,7 @@ impl Tally {
         }
         self.entries.0 += report.scheduled;
         self.entries.1 += report.applied;
+        self.unanswerable += report.work.unanswerable;
         self.events += report.events;
     }
 
@@ -175,6 +178,7 @@ impl fmt::Display for Tally {
             write!(f, ", {per_seed:.2} s of CPU per seed, {rate:.0} events per second of CPU")?;
         }
         writeln!(f, "\n{} of {} scheduled entries had an effect", self.entries.1, self.entries.0)?;
+        writeln!(f, "{} questions that nobody could answer", self.unanswerable)?;
         writeln!(f, "faults{:>32}        in runs", "fired")?;
         for (effect, times) in self.faults.iter() {
             let runs = self.runs_with.get(effect.name()).copied().unwrap_or(0);

@@ -150,9 +150,18 @@ impl Simulation<'_> {
         let command = Command::Publish(package.release());
         self.announced.sent(number, node, self.world.now(), self.is_settled());
         if !self.start(node, command, Op::Publish(number)) {
-            self.announced.unsent(number);
-            self.work.publishes_failed += 1;
+            self.not_published(node, number, "refused");
         }
+    }
+
+    /// Who has its log, and is not hindered, can publish.
+    fn not_published(&mut self, node: NodeIx, number: u32, error: &str) {
+        let host = self.world.host(node);
+        if self.announced.is_quiet(number) && self.world.is_honest(node) && !host.is_another() {
+            self.accepted.judge(false, || format!("node {node} does not publish number {number}: {error}"));
+        }
+        self.announced.unsent(number);
+        self.work.publishes_failed += 1;
     }
 
     fn search(&mut self, node: NodeIx, number: u32, why: Why) -> bool {
@@ -199,7 +208,7 @@ impl Simulation<'_> {
 
     fn look_up(&mut self, node: NodeIx, number: u32) -> bool {
         let key = Bytes::copy_from_slice(&lookup_key(self.seed, number));
-        let mut truth = self.oracle.closest(&self.world, node, &key, self.scenario.config.kad.k);
+        let mut truth = self.oracle.closest(&self.world, node, &key, self.world.configuration(node).kad.k);
         // Who has misbehaved, or whose messages were garbled, may be banned, rightly.
         truth.retain(|other| self.world.is_honest(*other) && !self.world.is_banned_between(node, *other));
         let at = self.world.now();
@@ -264,6 +273,9 @@ impl Simulation<'_> {
             Event::Published { op, release, .. } => {
                 if let Some(Op::Publish(package)) = self.end(node, op) {
                     self.work.publishes += 1;
+                    if self.announced.is_quiet(package) {
+                        self.accepted.judge(true, String::new);
+                    }
                     let by = Some(self.world.host(node).peer_id());
                     self.packages.get_mut(&package).expect("it was published").acknowledged = by;
                     self.judge_statement(node, package, &release);
@@ -350,10 +362,7 @@ impl Simulation<'_> {
 
     fn failed(&mut self, node: NodeIx, op: Option<Op>, error: &str) {
         match op {
-            Some(Op::Publish(package)) => {
-                self.work.publishes_failed += 1;
-                self.announced.unsent(package);
-            }
+            Some(Op::Publish(package)) => self.not_published(node, package, error),
             Some(Op::Fetch { package, why: Why::Work }) => {
                 self.work.gets_failed += 1;
                 // That others reset connections, crash and come back is no reason to give up.
@@ -377,7 +386,7 @@ impl Simulation<'_> {
         if found || is_recoverable(&self.world, &self.packages[&package]) {
             self.found.judge(found, describe);
         } else {
-            self.unanswerable += 1;
+            self.work.unanswerable += 1;
         }
     }
 

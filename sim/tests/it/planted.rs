@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use registry_core::action::{Action, StoreRequest, Table};
 use registry_core::catalog::{Name, ReleaseInfo};
-use registry_core::event::{DhtResult, Event, OpError};
+use registry_core::event::{DhtResult, Event, OpError, Refusal};
 use registry_core::peers::Offence;
 use registry_core::{Config, Digest, Duration, Protocol};
 use sim::checks::IDS;
@@ -78,6 +78,17 @@ fn a_publisher_that_sends_no_blocks_is_found_out() {
         action => vec![action],
     });
     assert_fires(&run(&quiet(), silent), "R4");
+}
+
+#[test]
+fn a_publisher_that_refuses_in_the_quiet_is_found_out() {
+    let refusing = tamper(|_, action| match action {
+        Action::Emit(Event::Published { op, .. }) => {
+            vec![Action::Emit(Event::Failed { op, error: OpError::Refused(Refusal::LogUnsynced) })]
+        }
+        action => vec![action],
+    });
+    assert_fires(&run(&quiet(), refusing), "R4-ack");
 }
 
 #[test]
