@@ -69,12 +69,12 @@ macro_rules! knobs {
                 )*)*
             }
 
-            /// One setting in `one_in` is at an odd value.
+            /// One setting in `one_in` is at an odd value, of those that have any.
             pub fn odd(rng: &mut Rng, one_in: u64) -> Self {
                 let mut knobs = Self::default();
                 $($(
-                    let odd = [$($kind($odd)),*];
-                    if rng.chance(1, one_in) {
+                    let odd: &[$kind] = &[$($kind($odd)),*];
+                    if !odd.is_empty() && rng.chance(1, one_in) {
                         knobs.$section.$name = Some(odd[rng.index(odd.len())]);
                     }
                 )*)*
@@ -103,6 +103,7 @@ knobs! {
     }
     /// Kademlia.
     kad: KadKnobs {
+        k: Count = [],
         alpha: Count = [1, 3, 20],
         beta: Count = [1, 6],
         request_timeout: Time = [2_000 * MS, 20_000 * MS],
