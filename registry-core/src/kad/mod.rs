@@ -52,7 +52,7 @@ use position::Position;
 use providers::Providers;
 use query::{Queries, Work};
 use records::Records;
-use refresh::Refresh;
+use refresh::{EMPTY_STEP, Refresh};
 use server::{Server, is_tellable};
 pub(crate) use table::Entry;
 use table::{Admission, Table};
@@ -420,6 +420,7 @@ impl Kad {
         cx.peers.release(peer);
         if self.table.is_empty() {
             self.refresh.joined = false;
+            self.timers.set(Timer::Refresh, cx.now + cx.rng.jitter(EMPTY_STEP));
         }
         let spare = cx.peers.connected().filter(|other| *other != peer && !self.table.contains(*other));
         let fits = |other: &PeerIx| {

@@ -20,6 +20,9 @@ const JOIN_DELAY: Duration = Duration::from_millis(100);
 const JOIN_STEP: Duration = Duration::from_millis(200);
 const STEP: Duration = Duration::from_secs(2);
 
+/// With an empty table the servers that this node is connected to are tried again so often.
+pub(super) const EMPTY_STEP: Duration = Duration::from_secs(30);
+
 /// Between batches of liveness checks.
 const CHECK_STEP: Duration = Duration::from_secs(1);
 
@@ -54,9 +57,19 @@ impl Kad {
         }
     }
 
+    /// Connected servers that were taken for dead may have come to themselves.
     pub(super) fn start_refresh(&mut self, cx: &mut Cx<'_>) {
+        let connected: Vec<_> = cx.peers.connected().collect();
+        for peer in &connected {
+            if !self.table.contains(*peer) {
+                self.offer(cx, *peer);
+            }
+        }
         if self.table.is_empty() {
             self.refresh = Refresh::default();
+            if !connected.is_empty() {
+                self.timers.set(Timer::Refresh, cx.now + cx.rng.jitter(EMPTY_STEP));
+            }
             return;
         }
         let next = around(cx, cx.config.kad.refresh_interval);

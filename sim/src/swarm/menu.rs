@@ -7,7 +7,7 @@ use crate::engine::Down;
 use crate::fault::{Access, Fault, Paths};
 use crate::mix::stream;
 use crate::net::Transport;
-use crate::scenario::{Between, Churn, Crowd, Knobs, Late, Often, Random, SECOND, Scenario, Weibull, Who};
+use crate::scenario::{Between, Churn, Count, Crowd, Knobs, Late, Often, Random, SECOND, Scenario, Weibull, Who};
 
 /// Of so many settings of the core one is at an odd value.
 const ODD_ONE_IN: u64 = 12;
@@ -29,6 +29,8 @@ const LEFT_ALONE: u64 = 25;
 
 /// Runs in which some nodes join late, in which some come and go, and in which many fetch the same, in percent each.
 const SHAPED: u64 = 12;
+/// Runs with small buckets, in percent: of 24 nodes and 20 places none is ever full.
+const SMALL_BUCKETS: u64 = 25;
 /// Of so many kinds of faults that strike a share of the nodes, one strikes a region, and one its nodes in turn.
 const GATHERED: u64 = 8;
 
@@ -151,6 +153,9 @@ fn shape(scenario: &mut Scenario, rng: &mut Rng) {
     }
     if rng.chance(SHAPED, 100) {
         scenario.crowds.push(Crowd { at: time / 2 + rng.below(time), share: share(rng), within: seconds(rng, 1, 60) });
+    }
+    if rng.chance(SMALL_BUCKETS, 100) {
+        scenario.knobs.kad.k = Some(Count(4 + rng.index(6)));
     }
     for random in &mut scenario.random {
         random.who = match random.who {

@@ -234,6 +234,25 @@ fn a_dead_peer_leaves_and_a_connected_one_takes_its_place() {
 }
 
 #[test]
+fn the_only_server_comes_back_to_an_empty_table() {
+    let mut script = Script::new(|_| {});
+    let only = script.join(1);
+    for key in [&b"one"[..], b"two"] {
+        for asked in find(&mut script, key) {
+            script.kad.handle_request_failed(&mut script.world.cx(), asked.id, RequestError::Timeout);
+        }
+    }
+    assert!(!script.kad.table.contains(only));
+    let mut seconds = 0..60;
+    while !script.kad.table.contains(only) {
+        assert!(seconds.next().is_some(), "it is connected, and nobody else is known");
+        script.pass(Duration::from_secs(1));
+    }
+    script.pass(Duration::from_secs(1));
+    assert!(!script.done().asked.is_empty(), "a first refresh");
+}
+
+#[test]
 fn silent_peers_are_checked_and_dropped_but_not_while_this_node_is_offline() {
     let mut script = Script::new(|_| {});
     let (gone, stays) = (script.join(1), script.join(2));
