@@ -147,6 +147,7 @@ impl Checker for Tables {
 /// K5 and K7, each minute.
 pub struct Health {
     k: usize,
+    places: Places,
     oracle: Oracle,
     /// How long ago each node started, at the last sweep: its life, and since when.
     since: Vec<(u32, u64)>,
@@ -159,6 +160,7 @@ impl Health {
     pub fn new(world: &World, config: &Config) -> Self {
         Self {
             k: config.kad.k,
+            places: Places::new(world),
             oracle: Oracle::new(world),
             since: vec![(u32::MAX, 0); world.len() as usize],
             recovered: Check::new("K5", "30 min after churn 95 % of the nodes know all but a tenth of their closest"),
@@ -215,6 +217,12 @@ impl Health {
             let known: Vec<NodeIx> = table.table().filter_map(|entry| world.find(&entry.peer)).collect();
             let mut truth = self.oracle.closest(world, node, world.host(node).peer_id().as_bytes(), self.k);
             truth.retain(|other| world.is_honest(*other) && !world.is_banned_between(node, *other));
+            // Where few are close, the closest lie in buckets that may be full of others.
+            let own = self.places.of(world, node);
+            truth.retain(|other| {
+                let bucket = shared_prefix(&own, &self.places.of(world, *other));
+                known.contains(other) || table.table().filter(|entry| entry.bucket == bucket).count() < self.k
+            });
             let hits = truth.iter().filter(|node| known.contains(node)).count();
             all += 1;
             healthy += u64::from(hits * 10 >= truth.len() * 9);

@@ -109,6 +109,7 @@ knobs! {
         request_timeout: Time = [2_000 * MS, 20_000 * MS],
         refresh_interval: Time = [30_000 * MS, 7_200_000 * MS],
         provider_republish: Time = [120_000 * MS],
+        provider_ttl: Time = [],
         record_republish: Time = [120_000 * MS],
         max_provider_records: Count = [512],
         max_providers_per_key: Count = [20],

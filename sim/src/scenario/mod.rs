@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::net::Transport;
 
 pub use file::{LIBRARY, from_toml};
-pub use knobs::{Count, Knobs};
+pub use knobs::{Count, Knobs, Time};
 
 /// Microseconds in a second.
 pub const SECOND: u64 = 1_000_000;

@@ -7,7 +7,7 @@ use crate::engine::Down;
 use crate::fault::{Access, Fault, Paths};
 use crate::mix::stream;
 use crate::net::Transport;
-use crate::scenario::{Between, Churn, Count, Crowd, Knobs, Late, Often, Random, SECOND, Scenario, Weibull, Who};
+use crate::scenario::{Between, Churn, Count, Crowd, Knobs, Late, Often, Random, SECOND, Scenario, Time, Weibull, Who};
 
 /// Of so many settings of the core one is at an odd value.
 const ODD_ONE_IN: u64 = 12;
@@ -31,6 +31,13 @@ const LEFT_ALONE: u64 = 25;
 const SHAPED: u64 = 12;
 /// Runs with small buckets, in percent: of 24 nodes and 20 places none is ever full.
 const SMALL_BUCKETS: u64 = 25;
+/// Runs with provider records that live for minutes only, in percent, and for how long they do.
+const SHORT_LIVED: u64 = 6;
+const SHORT_LIFE: Time = Time(300 * SECOND);
+const SHORT_REPUBLISH: Time = Time(120 * SECOND);
+/// Runs with so long a calm that tables must be whole again, in percent.
+const LONG_CALM: u64 = 3;
+const CALM: u64 = 35 * 60 * SECOND;
 /// Of so many kinds of faults that strike a share of the nodes, one strikes a region, and one its nodes in turn.
 const GATHERED: u64 = 8;
 
@@ -156,6 +163,14 @@ fn shape(scenario: &mut Scenario, rng: &mut Rng) {
     }
     if rng.chance(SMALL_BUCKETS, 100) {
         scenario.knobs.kad.k = Some(Count(4 + rng.index(6)));
+    }
+    if rng.chance(SHORT_LIVED, 100) {
+        let kad = &mut scenario.knobs.kad;
+        (kad.provider_ttl, kad.provider_republish) = (Some(SHORT_LIFE), Some(SHORT_REPUBLISH));
+    }
+    if rng.chance(LONG_CALM, 100) {
+        scenario.work.lasts += CALM - scenario.judge.calm.min(CALM);
+        scenario.judge.calm = scenario.judge.calm.max(CALM);
     }
     for random in &mut scenario.random {
         random.who = match random.who {
