@@ -22,7 +22,7 @@ use table::Suite;
 use world::{Real, Simulated};
 
 /// Nothing here takes so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Scenarios over [`world::World`].
 macro_rules! everywhere {
