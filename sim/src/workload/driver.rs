@@ -292,7 +292,7 @@ impl Simulation<'_> {
                 }
             }
             Event::Fetched { op, root, .. } => {
-                if let Some(Op::Fetch { package, why }) = self.end(node, op) {
+                if let Some(Op::Fetch { package, why, .. }) = self.end(node, op) {
                     let fetched = &self.packages[&package];
                     let whole = fetched.root == root && fetched.is_held_by(&self.world, node);
                     self.bytes.judge(whole, || format!("node {node} fetched number {package} with other bytes"));
@@ -347,9 +347,11 @@ impl Simulation<'_> {
 
     fn resolved(&mut self, node: NodeIx, package: u32, why: Why, release: &ReleaseInfo) {
         self.judge_statement(node, package, release);
-        let command = Command::Fetch(self.packages[&package].root);
-        if !self.start(node, command, Op::Fetch { package, why }) {
-            self.failed(node, Some(Op::Fetch { package, why }), "refused");
+        let fetched = &self.packages[&package];
+        let is_there = is_recoverable(&self.world, fetched);
+        let command = Command::Fetch(fetched.root);
+        if !self.start(node, command, Op::Fetch { package, why, is_there }) {
+            self.failed(node, Some(Op::Fetch { package, why, is_there }), "refused");
         }
     }
 
@@ -363,10 +365,10 @@ impl Simulation<'_> {
     fn failed(&mut self, node: NodeIx, op: Option<Op>, error: &str) {
         match op {
             Some(Op::Publish(package)) => self.not_published(node, package, error),
-            Some(Op::Fetch { package, why: Why::Work }) => {
+            Some(Op::Fetch { package, why: Why::Work, is_there }) => {
                 self.work.gets_failed += 1;
-                // That others reset connections, crash and come back is no reason to give up.
-                if self.hindered_at.is_none() {
+                // That others reset connections, crash and come back is no reason to give up, but for the only holder.
+                if self.hindered_at.is_none() && is_there {
                     self.answer(package, false, || format!("node {node} does not get number {package}: {error}"));
                 }
             }

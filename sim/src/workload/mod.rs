@@ -35,10 +35,25 @@ const SUBSCRIBED: u64 = 10 * SECOND;
 #[derive(Clone, Debug)]
 enum Op {
     Publish(u32),
-    Search { package: u32, why: Why },
-    Resolve { package: u32, why: Why },
-    Fetch { package: u32, why: Why },
-    Lookup { key: Bytes, truth: Vec<NodeIx>, at: u64 },
+    Search {
+        package: u32,
+        why: Why,
+    },
+    Resolve {
+        package: u32,
+        why: Why,
+    },
+    /// Of something that an honest running node had when it was asked for, or not.
+    Fetch {
+        package: u32,
+        why: Why,
+        is_there: bool,
+    },
+    Lookup {
+        key: Bytes,
+        truth: Vec<NodeIx>,
+        at: u64,
+    },
     Message(u32),
 }
 
