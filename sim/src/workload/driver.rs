@@ -198,7 +198,7 @@ impl Simulation<'_> {
         let (mut audience, mut open) = (BTreeSet::new(), vec![node]);
         while let Some(next) = open.pop() {
             let follows = self.subscribed[next as usize].is_some_and(|since| since + SUBSCRIBED <= self.world.now());
-            if follows && audience.insert(next) {
+            if follows && self.world.is_honest(next) && audience.insert(next) {
                 let peers = self.world.host(next).peers();
                 open.extend(peers.into_iter().filter(|peer| self.world.are_connected(next, *peer)));
             }

@@ -91,9 +91,9 @@ impl Conditions {
         self.imposed.is_empty()
     }
 
-    /// No fault is in force but at nodes that do not run.
+    /// No fault is in force but at nodes that do not run, or are an attacker's: what others are owed does not rest on those.
     pub(super) fn is_quiet(&self) -> bool {
-        self.imposed.iter().all(|imposed| imposed.fault.takes_down())
+        self.imposed.iter().all(|imposed| imposed.fault.takes_down() || imposed.fault.is_hostile())
     }
 
     pub(super) fn begin(&mut self, imposed: Imposed, nodes: NodeIx) {
