@@ -249,15 +249,21 @@ impl Kad {
         }
     }
 
-    /// A value found by a lookup is verified, or is not what it says.
+    /// A value found by a lookup is verified, or is not what it says; or nobody has said so in time, and it must be
+    /// checked again when another peer gives it.
     fn judge_found(&mut self, cx: &mut Cx<'_>, id: QueryId, job: JobId, verdict: Option<bool>) {
         let Some((_, get)) = self.queries.get_mut(id) else { return };
-        let Some(found) = get.found.iter_mut().find(|found| found.verdict == Verdict::Pending(job)) else { return };
-        found.verdict = if verdict == Some(true) { Verdict::Valid } else { Verdict::Invalid };
-        if verdict == Some(false) {
-            for giver in core::mem::take(&mut found.givers) {
-                cx.charge(giver, Offence::BadSignature);
+        let Some(at) = get.found.iter().position(|found| found.verdict == Verdict::Pending(job)) else { return };
+        match (get.found.get_mut(at), verdict) {
+            (Some(found), Some(true)) => found.verdict = Verdict::Valid,
+            (Some(found), Some(false)) => {
+                found.verdict = Verdict::Invalid;
+                for giver in core::mem::take(&mut found.givers) {
+                    cx.charge(giver, Offence::BadSignature);
+                }
             }
+            (_, None) => drop(get.found.remove(at)),
+            (None, _) => {}
         }
         self.end_on_quorum(cx, id);
         self.advance(cx, id);

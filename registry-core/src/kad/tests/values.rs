@@ -279,3 +279,19 @@ fn a_verdict_that_never_comes_does_not_hang_a_lookup_or_a_put() {
     assert!(matches!(script.events()[..], [KadEvent::Put { acks: 0, .. }]));
     assert!(script.kad.jobs.is_empty() && script.done().offences.is_empty());
 }
+
+#[test]
+fn a_value_whose_check_never_ended_is_checked_again_and_costs_its_next_giver_nothing() {
+    let mut script = Script::new(|config| config.request_timeout = Duration::from_secs(60));
+    (1..=2).for_each(|n| _ = script.join(n));
+    let (key, value) = head_record(4);
+    let asked = get(&mut script, &key);
+    give(&mut script, &asked[0], &value);
+    assert_eq!(script.done().jobs.len(), 1);
+    script.pass(Duration::from_secs(31));
+    give(&mut script, &asked[1], &value);
+    let done = script.done();
+    assert_eq!((done.jobs.len(), done.offences), (1, Vec::new()));
+    script.verified(done.jobs[0], true);
+    assert_eq!(value_found(&mut script), Some(Some(value)));
+}
