@@ -7,7 +7,7 @@ use sim::adversary::Hostile;
 use sim::engine::{Down, Planted};
 use sim::fault::Paths;
 use sim::net::Transport;
-use sim::scenario::{Between, Often, Phase, Random, SECOND, Who};
+use sim::scenario::{Between, Late, Often, Phase, Random, SECOND, Who};
 use sim::{Fault, Options, Report, Scenario, Simulation, Verdict, plan};
 
 /// Seeds of each scenario in which a bug must show.
@@ -21,7 +21,8 @@ const ONLY_BY_CANARY: [(Canary, &str); 4] = [
     (Canary::PeersNeverForgive, "N1-ban"),
 ];
 
-/// Small tables and meshes that overflow, nodes that come and go, and in the end a quarter that is gone for good.
+/// Small tables and meshes that overflow, nodes that come and go, some that come when all is said, and in the end a quarter
+/// that is gone for good.
 fn crowded() -> Scenario {
     let mut config = Config::default();
     (config.kad.k, config.kad.alpha) = (5, 3);
@@ -36,6 +37,7 @@ fn crowded() -> Scenario {
         random(3, Fault::Stop, Who::Count(1), lasts),
         random(300, Fault::Reset, Who::Count(2), None),
     ];
+    scenario.net.late = Some(Late { share: 0.2, at: 330 * SECOND, within: 20 * SECOND });
     scenario.work.gets = 300;
     scenario.judge.core = 0.75;
     scenario
@@ -127,7 +129,7 @@ fn without_a_canary_the_runs_pass() {
     for (name, scenario) in scenarios() {
         for seed in 1..=SEEDS {
             let report = run(&scenario, seed, None);
-            if report.verdict != Verdict::Pass {
+            if !matches!(report.verdict, Verdict::Pass | Verdict::Unrecoverable) {
                 println!("{name}, seed {seed}: {report}");
                 failed.push((name, seed));
             }

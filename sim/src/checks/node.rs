@@ -126,8 +126,8 @@ impl Checker for Conduct {
 /// R6.
 pub struct Expiry {
     ttl: u64,
-    /// Since which sweep each node has been down.
-    down_since: Vec<Option<u64>>,
+    /// Since which sweep each node has been down, and after which of its lives.
+    down_since: Vec<Option<(u32, u64)>>,
     expired: Check,
 }
 
@@ -146,8 +146,13 @@ impl Checker for Expiry {
     fn swept(&mut self, world: &World, _quiet: u64) {
         let now = world.now();
         for node in 0..world.len() {
-            let down = &mut self.down_since[node as usize];
-            *down = if world.host(node).is_up() { None } else { down.or(Some(now)) };
+            let (down, host) = (&mut self.down_since[node as usize], world.host(node));
+            let is_new = |(life, _): (u32, u64)| life != host.life();
+            *down = match *down {
+                _ if host.is_up() => None,
+                before if before.is_none_or(is_new) => Some((host.life(), now)),
+                before => before,
+            };
         }
         if now <= self.ttl {
             return;
@@ -155,7 +160,7 @@ impl Checker for Expiry {
         for holder in 0..world.len() {
             let Some(node) = world.node(holder) else { continue };
             for provider in node.providers_named().iter().filter_map(|peer| world.find(peer)) {
-                let gone = self.down_since[provider as usize].map_or(0, |since| now - since);
+                let gone = self.down_since[provider as usize].map_or(0, |(_, since)| now - since);
                 self.expired.judge(gone <= self.ttl, || {
                     format!("node {holder} still names node {provider}, down for {} s", gone / SECOND)
                 });

@@ -14,6 +14,8 @@ use crate::scenario::SECOND;
 const RECOVERY: u64 = 30 * 60 * SECOND;
 /// A node has found its place in the network this long after its start, in microseconds.
 const JOINED: u64 = 60 * SECOND;
+/// Some other node has called on the entrance within this time, in microseconds.
+const CALLED_ON: u64 = 180 * SECOND;
 
 /// K1 and K3, at every change of a table.
 pub struct Tables {
@@ -179,10 +181,14 @@ impl Health {
                 (*life, *since) = (if host.is_server() { host.life() } else { u32::MAX }, now);
             }
         }
+        let (_, entrance) = self.since[0];
         let joined = |node: &NodeIx| {
             let (life, since) = self.since[*node as usize];
+            // An entrance that has come back as somebody else knows nobody before it is called on.
+            let is_ahead = world.host(0).is_another() && since >= entrance;
+            let patience = if is_ahead { CALLED_ON } else { JOINED };
             // Who has misbehaved may be banned, rightly.
-            world.is_honest(*node) && life != u32::MAX && since + JOINED <= now
+            world.is_honest(*node) && life != u32::MAX && since + patience <= now
         };
         (0..world.len()).filter(joined).collect()
     }
