@@ -113,6 +113,7 @@ impl How {
 impl Run {
     pub(super) fn run(&self) -> Done {
         let scenario = self.scenario()?;
+        scenario.too_late().for_each(|phase| eprintln!("does not happen, since the calm begins before it: {phase:?}"));
         let command = announce(&self.words(), self.json);
         let mut simulation = Simulation::new(&scenario, self.seed, plan(&scenario, self.seed), &self.how.options());
         self.how.follow(&mut simulation)?;

@@ -115,6 +115,17 @@ mod tests {
     }
 
     #[test]
+    fn every_phase_of_the_library_happens_unless_it_is_cut_short() {
+        for (name, text) in LIBRARY {
+            let scenario = Scenario::parse(text).unwrap();
+            assert_eq!(scenario.too_late().count(), 0, "{name}");
+        }
+        let mut short = Scenario::load("sudden-loss").unwrap();
+        short.work.lasts = 120 * crate::scenario::SECOND;
+        assert_eq!(short.too_late().count(), 1);
+    }
+
+    #[test]
     fn unknown_keys_are_refused_with_the_nearest() {
         for (text, hint) in [
             ("[net]\nnoddes = 3", "did you mean `nodes`?"),

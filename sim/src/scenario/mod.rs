@@ -396,6 +396,12 @@ impl Scenario {
         self.work_at() + self.work.lasts
     }
 
+    /// Phases that would begin when the calm has: nothing of them happens.
+    pub fn too_late(&self) -> impl Iterator<Item = &Phase> {
+        let (_, calm) = self.faults_at();
+        self.phases.iter().filter(move |phase| phase.at > 0 && self.work_at() + phase.at >= calm)
+    }
+
     /// Between which times random faults strike: a tenth of the work is done before them, and the calm follows them.
     pub fn faults_at(&self) -> (u64, u64) {
         let from = self.work_at() + self.work.lasts / 10;
