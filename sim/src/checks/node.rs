@@ -158,7 +158,8 @@ impl Checker for Expiry {
             return;
         }
         for holder in 0..world.len() {
-            let Some(node) = world.node(holder) else { continue };
+            // Who is paused does not know how late it is.
+            let Some(node) = world.node(holder).filter(|_| !world.is_paused(holder)) else { continue };
             for provider in node.providers_named().iter().filter_map(|peer| world.find(peer)) {
                 let gone = self.down_since[provider as usize].map_or(0, |(_, since)| now - since);
                 self.expired.judge(gone <= self.ttl, || {
