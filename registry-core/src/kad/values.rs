@@ -253,8 +253,8 @@ impl Kad {
     /// checked again when another peer gives it.
     fn judge_found(&mut self, cx: &mut Cx<'_>, id: QueryId, job: JobId, verdict: Option<bool>) {
         let Some((_, get)) = self.queries.get_mut(id) else { return };
-        let Some(at) = get.found.iter().position(|found| found.verdict == Verdict::Pending(job)) else { return };
-        match (get.found.get_mut(at), verdict) {
+        let mut judged = get.found.iter_mut().filter(|found| found.verdict == Verdict::Pending(job));
+        match (judged.next(), verdict) {
             (Some(found), Some(true)) => found.verdict = Verdict::Valid,
             (Some(found), Some(false)) => {
                 found.verdict = Verdict::Invalid;
@@ -262,8 +262,8 @@ impl Kad {
                     cx.charge(giver, Offence::BadSignature);
                 }
             }
-            (_, None) => drop(get.found.remove(at)),
-            (None, _) => {}
+            (Some(_), None) => get.found.retain(|found| found.verdict != Verdict::Pending(job)),
+            (None, _) => return,
         }
         self.end_on_quorum(cx, id);
         self.advance(cx, id);
