@@ -17,13 +17,19 @@ const BY_QUESTIONS: [&str; 2] = ["R3", "R4"];
 
 /// Could the network give this package to somebody who asks: do honest nodes that run have its statement and its bytes?
 pub(crate) fn is_recoverable(world: &World, package: &Package) -> bool {
-    let honest = |node: &NodeIx| world.host(*node).is_up() && world.is_honest(*node);
-    let mut live = (0..world.len()).filter(honest);
+    is_known(world, package) && live(world).any(|node| package.is_held_by(world, node))
+}
+
+/// Do honest nodes that run have this package's statement?
+pub(crate) fn is_known(world: &World, package: &Package) -> bool {
     // Who has said that it is published, and has kept its disk, must know it, whatever it says now.
     let is_its_word = |node| node == package.by && package.acknowledged == Some(world.host(node).peer_id());
     let shows = |node| world.node(node).is_some_and(|it| !it.info(&package.spec()).is_empty());
-    let knows = |node| is_its_word(node) || shows(node);
-    live.clone().any(knows) && live.any(|node| package.is_held_by(world, node))
+    live(world).any(|node| is_its_word(node) || shows(node))
+}
+
+fn live(world: &World) -> impl Iterator<Item = NodeIx> {
+    (0..world.len()).filter(|node| world.host(*node).is_up() && world.is_honest(*node))
 }
 
 /// Of a run in which so many questions could not be answered by anybody.

@@ -92,18 +92,19 @@ impl Ledger {
         check
     }
 
-    /// At least once all those, but the sender, that `entitled` names for a thing sent in the quiet, or whenever, if there
-    /// was time to make up for it.
+    /// At least once all those, but the sender, that `entitled` names for a thing sent in the quiet, or for one that
+    /// everybody has caught up with.
     pub fn all(
         &self,
         id: &'static str,
         means: &'static str,
         world: &World,
-        whenever: bool,
+        is_caught_up: impl Fn(u32) -> bool,
         entitled: impl Fn(u32, NodeIx) -> bool,
     ) -> Check {
         let mut check = Check::new(id, means);
-        for (thing, Sent { at, by, .. }) in self.sent.iter().filter(|(_, sent)| sent.is_quiet || whenever) {
+        let owed = |(thing, sent): &(&u32, &Sent)| sent.is_quiet || is_caught_up(**thing);
+        for (thing, Sent { at, by, .. }) in self.sent.iter().filter(owed) {
             for node in (0..world.len()).filter(|node| node != by && entitled(*thing, *node)) {
                 let told = self.told.get(thing).is_some_and(|told| told[node as usize] > 0);
                 check.judge(told, || format!("node {node} was not told of number {thing}, sent by {by} at {at}"));
