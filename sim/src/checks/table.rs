@@ -1,9 +1,7 @@
 //! Routing tables: what is in them, who came in and who went, and how they fit together.
 
-use std::collections::BTreeSet;
-
+use registry_core::Config;
 use registry_core::event::Event;
-use registry_core::{Config, PeerId};
 
 use super::closest::{Oracle, Places, shared_prefix};
 use super::{Check, Checker};
@@ -21,8 +19,6 @@ const CALLED_ON: u64 = 180 * SECOND;
 pub struct Tables {
     k: usize,
     places: Places,
-    /// Everybody there ever was.
-    existed: BTreeSet<PeerId>,
     shadows: Vec<Shadow>,
     inside: Check,
     admission: Check,
@@ -51,7 +47,6 @@ impl Tables {
         Self {
             k: config.kad.k,
             places: Places::new(world),
-            existed: (0..world.len()).map(|ix| world.host(ix).peer_id()).collect(),
             shadows: (0..world.len()).map(|_| Shadow::default()).collect(),
             inside: Check::new("K1", "a bucket holds at most k other nodes, each once, that share exactly its prefix"),
             admission: Check::new(
@@ -70,7 +65,7 @@ impl Tables {
                     let displaced = entry.displaced.and_then(|old| world.find(&old));
                     entries.push(Entry { peer, bucket: entry.bucket as u8, displaced });
                 }
-                None if self.existed.contains(&entry.peer) => {}
+                None if world.has_been(&entry.peer) => {}
                 None => return None,
             }
         }
@@ -117,9 +112,6 @@ impl Checker for Tables {
         let Some(table) = world.node(node) else { return };
         let (version, life) = (table.table_version(), world.host(node).life());
         let shadow = &mut self.shadows[node as usize];
-        if shadow.life != life {
-            self.existed.insert(world.host(node).peer_id());
-        }
         if shadow.version == version && shadow.life == life {
             return shadow.turned.clear();
         }

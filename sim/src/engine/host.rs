@@ -143,6 +143,11 @@ impl Host {
         former.map_or(self.local.id, |(_, id)| *id)
     }
 
+    /// It was this peer before.
+    pub(super) fn has_been(&self, peer: &PeerId) -> bool {
+        self.former.iter().any(|(_, id)| id == peer)
+    }
+
     /// It has lost its disk before, or was moved, and is not who it was.
     pub fn is_another(&self) -> bool {
         !self.former.is_empty()

@@ -347,6 +347,12 @@ impl World {
         self.by_peer.get(&short_id(peer)).copied().filter(|ix| self.peer_ids[*ix as usize] == *peer)
     }
 
+    /// Was some node this peer before?
+    pub fn has_been(&self, peer: &PeerId) -> bool {
+        // A short id leads on to its node when that has become another peer.
+        self.by_peer.get(&short_id(peer)).is_some_and(|ix| self.hosts[*ix as usize].has_been(peer))
+    }
+
     /// Puts a block on a node's disk, as a shell does before it asks for a publish.
     pub fn put_block(&mut self, ix: NodeIx, digest: Digest, data: Bytes) {
         self.hosts[ix as usize].disk.put(digest, data);
