@@ -144,6 +144,7 @@ impl Client {
     pub(super) fn fetch(&mut self, cx: &mut Cx<'_>, op: OpId, root: BlockId) {
         if let Some(fetch) = self.fetches.get_mut(&root) {
             fetch.ops.push(op);
+            self.try_anew(cx, root);
         } else if self.fetches.len() >= cx.config.exchange.max_fetches {
             self.waiting.push_back((op, root));
         } else {

@@ -78,12 +78,27 @@ impl Client {
                 cx.peers.release(peer);
             }
             if alone && fetch.missing && !fetch.finishing {
-                let soon = fetch.searched.map_or(cx.now, |at| at + SOON).max(soonest(cx));
-                let planned = self.deadlines.get(Due::Search(root));
-                self.deadlines.set(Due::Search(root), planned.map_or(soon, |at| at.min(soon)));
+                self.search_soon(cx, root);
             }
         }
         self.pump(cx);
+    }
+
+    /// Somebody else asks for a content that is being fetched. Should the fetch have come to nothing so far, it is as good as
+    /// a new one: the network may have changed since.
+    pub(super) fn try_anew(&mut self, cx: &Cx<'_>, root: BlockId) {
+        if let Some(fetch) = self.fetches.get_mut(&root).filter(|fetch| fetch.missing && !fetch.finishing) {
+            fetch.backoff = Duration::ZERO;
+            self.progressed(cx, root);
+            self.search_soon(cx, root);
+        }
+    }
+
+    fn search_soon(&mut self, cx: &Cx<'_>, root: BlockId) {
+        let searched = self.fetches.get(&root).and_then(|fetch| fetch.searched);
+        let soon = searched.map_or(cx.now, |at| at + SOON).max(soonest(cx));
+        let planned = self.deadlines.get(Due::Search(root));
+        self.deadlines.set(Due::Search(root), planned.map_or(soon, |at| at.min(soon)));
     }
 
     /// Looks for providers when there are too few of them, or when they bring nothing.

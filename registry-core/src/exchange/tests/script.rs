@@ -312,6 +312,30 @@ fn a_search_after_the_last_provider_is_lost_is_not_due_in_the_same_call() {
 }
 
 #[test]
+fn who_asks_for_what_others_wait_for_in_vain_has_its_own_patience() {
+    let mut script = Script::new(1);
+    let (root, _) = raw(b"a");
+    script.fetch(1, root);
+    script.has(false);
+    let joined = script.world.now + Duration::from_secs(50);
+    while script.exchange.next_deadline().is_some_and(|at| at < joined) {
+        script.wake();
+    }
+    script.world.now = joined;
+    script.events.clear();
+    script.fetch(2, root);
+    let mut searched = None;
+    while script.failed().is_empty() {
+        script.wake();
+        let is_search = |event: &ExchangeEvent| matches!(event, ExchangeEvent::NeedProviders { .. });
+        searched = searched.or_else(|| script.events.iter().any(is_search).then_some(script.world.now));
+    }
+    assert_eq!(script.failed().iter().map(|(op, _)| op.0).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(script.world.now, joined + Duration::from_secs(60));
+    assert!(searched.is_some_and(|at| at < joined + Duration::from_secs(1)), "{searched:?}");
+}
+
+#[test]
 fn whoever_is_late_is_backed_up_and_then_cancelled() {
     let mut script = Script::new(2);
     let (root, block, from) = script.start(&[0, 1]);
