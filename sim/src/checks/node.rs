@@ -1,7 +1,10 @@
 //! One node: what it holds, how busy it is, whom it blames, and what it still says of others.
 
-use registry_core::Config;
+use std::sync::Arc;
+use std::time::Duration;
+
 use registry_core::event::Event;
+use registry_core::{Config, Instant};
 
 use super::panics::guard;
 use super::{Check, Checker};
@@ -15,8 +18,8 @@ const MAX_WAKES: u32 = 2_000;
 const MAX_EVENTS: u32 = 50_000;
 /// Whoever is trimmed may still be counted while the other side does not know, and dials under way come in addition.
 const SPARE_CONNECTIONS: usize = 64;
-/// A provider's last word may still be on its way when it goes down, in microseconds.
-const SLACK: u64 = 60 * SECOND;
+/// A provider's last word may still be on its way when it goes down.
+const SLACK: Duration = Duration::from_secs(60);
 
 /// N1, N2, G3 and the bounds of the DHT.
 pub struct Bounds {
@@ -125,18 +128,29 @@ impl Checker for Conduct {
 
 /// R6.
 pub struct Expiry {
-    ttl: u64,
-    /// Since which sweep each node has been down, and after which of its lives.
-    down_since: Vec<Option<(u32, u64)>>,
+    ttl: Duration,
+    down: Vec<Option<Down>>,
+    /// What each node's clock showed when it was last seen paused.
+    paused: Vec<Instant>,
     expired: Check,
+}
+
+/// A node that was found down at a sweep.
+struct Down {
+    /// After which of its lives.
+    life: u32,
+    /// What the clocks of all nodes showed then: how long it is down for a holder of its record is for the holder's clock to
+    /// tell, which stands still while the holder sleeps.
+    clocks: Arc<[Instant]>,
 }
 
 impl Expiry {
     /// For nodes with this configuration.
     pub fn new(world: &World, config: &Config) -> Self {
         Self {
-            ttl: config.kad.provider_ttl.as_micros() as u64 + SLACK,
-            down_since: vec![None; world.len() as usize],
+            ttl: config.kad.provider_ttl + SLACK,
+            down: (0..world.len()).map(|_| None).collect(),
+            paused: vec![Instant::ORIGIN; world.len() as usize],
             expired: Check::new("R6", "no provider record outlives its provider by more than its life"),
         }
     }
@@ -144,26 +158,30 @@ impl Expiry {
 
 impl Checker for Expiry {
     fn swept(&mut self, world: &World, _quiet: u64) {
-        let now = world.now();
+        let clocks: Arc<[Instant]> = (0..world.len()).map(|node| world.clock(node)).collect();
         for node in 0..world.len() {
-            let (down, host) = (&mut self.down_since[node as usize], world.host(node));
-            let is_new = |(life, _): (u32, u64)| life != host.life();
-            *down = match *down {
-                _ if host.is_up() => None,
-                before if before.is_none_or(is_new) => Some((host.life(), now)),
-                before => before,
-            };
+            let (down, host) = (&mut self.down[node as usize], world.host(node));
+            if host.is_up() {
+                *down = None;
+            } else if down.as_ref().is_none_or(|down| down.life != host.life()) {
+                *down = Some(Down { life: host.life(), clocks: Arc::clone(&clocks) });
+            }
+            if world.is_paused(node) {
+                self.paused[node as usize] = clocks[node as usize];
+            }
         }
-        if now <= self.ttl {
+        if Duration::from_micros(world.now()) <= self.ttl {
             return;
         }
         for holder in 0..world.len() {
-            // Who is paused does not know how late it is.
+            let place = holder as usize;
+            // Who is paused does not know how late it is, and is told later what was said meanwhile.
             let Some(node) = world.node(holder).filter(|_| !world.is_paused(holder)) else { continue };
             for provider in node.providers_named().iter().filter_map(|peer| world.find(peer)) {
-                let gone = self.down_since[provider as usize].map_or(0, |(_, since)| now - since);
-                self.expired.judge(gone <= self.ttl, || {
-                    format!("node {holder} still names node {provider}, down for {} s", gone / SECOND)
+                let down = self.down[provider as usize].as_ref();
+                let gone = down.map(|down| clocks[place].since(down.clocks[place].max(self.paused[place])));
+                self.expired.judge(gone.is_none_or(|gone| gone <= self.ttl), || {
+                    format!("node {holder} still names node {provider}, down for {gone:?}")
                 });
             }
         }
