@@ -1,9 +1,10 @@
-//! A hash map that cannot be iterated: its order can reach nothing.
+//! Hash tables that cannot be iterated: their order can reach nothing.
 
 use core::hash::{BuildHasher, Hash, Hasher};
 
 #[expect(clippy::disallowed_types, reason = "the one place; no iteration leaves it")]
 use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 /// Get, insert and remove only. Keyed by the node's own seed, so that a peer cannot choose colliding keys.
 #[derive(Clone, Debug)]
@@ -24,6 +25,14 @@ impl<K: Eq + Hash, V> LookupMap<K, V> {
         self.0.get(key)
     }
 
+    pub(crate) fn get_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: core::borrow::Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.0.get_mut(key)
+    }
+
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.0.insert(key, value)
     }
@@ -38,6 +47,42 @@ impl<K: Eq + Hash, V> LookupMap<K, V> {
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+/// Handles of things that carry their keys themselves: a key is kept once, where its handle leads. Keyed as `LookupMap` is.
+#[derive(Clone, Debug)]
+pub(crate) struct HandleTable<H> {
+    handles: HashTable<H>,
+    secret: Keyed,
+}
+
+impl<H: Copy> HandleTable<H> {
+    pub(crate) fn new(secret: u64) -> Self {
+        Self { handles: HashTable::new(), secret: Keyed(secret) }
+    }
+
+    /// The handle of `key`; `key_of` follows a handle.
+    pub(crate) fn find<'a, K: Eq + Hash + 'a>(&self, key: &K, key_of: impl Fn(H) -> Option<&'a K>) -> Option<H> {
+        self.handles.find(self.secret.hash_one(key), |handle| key_of(*handle) == Some(key)).copied()
+    }
+
+    /// Adds a handle whose key is not there; it leads to its key already.
+    pub(crate) fn insert<'a, K: Hash + 'a>(&mut self, key: &K, handle: H, key_of: impl Fn(H) -> Option<&'a K>) {
+        let hash = |handle: &H| key_of(*handle).map_or(0, |key| self.secret.hash_one(key));
+        self.handles.insert_unique(self.secret.hash_one(key), handle, hash);
+    }
+
+    /// Takes out the handle of `key`, which still leads to it.
+    pub(crate) fn remove<'a, K: Eq + Hash + 'a>(&mut self, key: &K, key_of: impl Fn(H) -> Option<&'a K>) {
+        let is_it = |handle: &H| key_of(*handle) == Some(key);
+        if let Ok(entry) = self.handles.find_entry(self.secret.hash_one(key), is_it) {
+            entry.remove();
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.handles.len()
     }
 }
 

@@ -7,7 +7,7 @@ pub(crate) mod peer_map;
 pub(crate) mod seen;
 
 pub(crate) use deadlines::DeadlineIndex;
-pub(crate) use lookup::LookupMap;
+pub(crate) use lookup::{HandleTable, LookupMap};
 pub(crate) use pace::{Limit, Pace};
 pub(crate) use peer_map::PeerMap;
 pub(crate) use seen::SeenCache;

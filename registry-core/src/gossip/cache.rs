@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::collections::LookupMap;
 use crate::gossip::limits::{MAX_AUTHORS, MAX_CACHE_BYTES, MAX_SERVED};
 use crate::gossip::message_id::MessageId;
 use crate::id::{Digest, PeerId, PeerIx, TopicName};
@@ -18,10 +19,18 @@ pub(super) struct MessageCache {
     length: u64,
     /// Heartbeats at which a message is gossiped about.
     gossip: u64,
-    entries: BTreeMap<Digest, Cached>,
-    /// (window, id) in ascending order of window.
-    order: VecDeque<(u64, Digest)>,
+    entries: LookupMap<Digest, Cached>,
+    /// In ascending order, none of them empty.
+    windows: VecDeque<Window>,
     bytes: usize,
+}
+
+/// The messages kept between two heartbeats.
+#[derive(Debug)]
+struct Window {
+    /// The heartbeat before.
+    tick: u64,
+    keys: VecDeque<Digest>,
 }
 
 #[derive(Debug)]
@@ -54,17 +63,17 @@ impl PeerBits {
 }
 
 impl MessageCache {
-    pub(super) fn new(length: usize, gossip: usize) -> Self {
+    pub(super) fn new(secret: u64, length: usize, gossip: usize) -> Self {
         let length = (length as u64).max(1);
         let gossip = (gossip as u64).clamp(1, length);
-        Self { length, gossip, entries: BTreeMap::new(), order: VecDeque::new(), bytes: 0 }
+        Self { length, gossip, entries: LookupMap::new(secret), windows: VecDeque::new(), bytes: 0 }
     }
 
     /// Keeps a message of the window after heartbeat `tick`, which `aware` have or are sent now. When bytes run out, the
     /// oldest messages go.
     pub(super) fn put(&mut self, tick: u64, id: MessageId, msg: Arc<PubMessage>, aware: &[PeerIx]) {
         let key = id.key();
-        if self.entries.contains_key(&key) {
+        if self.entries.get(&key).is_some() {
             return;
         }
         self.bytes = self.bytes.saturating_add(msg.raw.len());
@@ -73,7 +82,10 @@ impl MessageCache {
             Cached { msg, id: id.to_bytes(), window: tick, served: Vec::new(), aware: PeerBits::default() },
         );
         aware.iter().for_each(|peer| _ = self.note_aware(&key, *peer));
-        self.order.push_back((tick, key));
+        match self.windows.back_mut().filter(|window| window.tick == tick) {
+            Some(window) => window.keys.push_back(key),
+            None => self.windows.push_back(Window { tick, keys: [key].into() }),
+        }
         while self.bytes > MAX_CACHE_BYTES && self.drop_oldest() {}
     }
 
@@ -105,8 +117,8 @@ impl MessageCache {
 
     /// What to gossip about at heartbeat `tick`, by topic, oldest first.
     pub(super) fn recent(&self, tick: u64) -> BTreeMap<TopicName, Vec<Digest>> {
-        let recent = self.order.iter().filter(|(window, _)| tick <= window.saturating_add(self.gossip));
-        self.by_topic(recent.map(|(_, key)| key))
+        let recent = self.windows.iter().filter(|window| tick <= window.tick.saturating_add(self.gossip));
+        self.by_topic(recent.flat_map(|window| &window.keys))
     }
 
     /// Those of the messages that are kept, in their order.
@@ -140,7 +152,7 @@ impl MessageCache {
 
     /// Forgets what is too old at heartbeat `tick`.
     pub(super) fn shift(&mut self, tick: u64) {
-        while self.order.front().is_some_and(|(window, _)| window.saturating_add(self.length) <= tick) {
+        while self.windows.front().is_some_and(|window| window.tick.saturating_add(self.length) <= tick) {
             self.drop_oldest();
         }
     }
@@ -148,15 +160,18 @@ impl MessageCache {
     /// The next heartbeat after `ran` that gossips or forgets something.
     pub(super) fn due(&self, ran: u64) -> Option<u64> {
         let next = ran.saturating_add(1);
-        let (oldest, _) = self.order.front()?;
-        let expiry = oldest.saturating_add(self.length).max(next);
-        let gossiped = self.order.partition_point(|(window, _)| window.saturating_add(self.gossip) < next);
-        let gossip = self.order.get(gossiped).map(|(window, _)| window.saturating_add(1).max(next));
+        let expiry = self.windows.front()?.tick.saturating_add(self.length).max(next);
+        let gossiped = self.windows.iter().find(|window| next <= window.tick.saturating_add(self.gossip));
+        let gossip = gossiped.map(|window| window.tick.saturating_add(1).max(next));
         Some(gossip.map_or(expiry, |gossip| gossip.min(expiry)))
     }
 
     fn drop_oldest(&mut self) -> bool {
-        let Some((_, key)) = self.order.pop_front() else { return false };
+        let Some(window) = self.windows.front_mut() else { return false };
+        let Some(key) = window.keys.pop_front() else { return false };
+        if window.keys.is_empty() {
+            self.windows.pop_front();
+        }
         if let Some(cached) = self.entries.remove(&key) {
             self.bytes = self.bytes.saturating_sub(cached.msg.raw.len());
         }
@@ -164,8 +179,13 @@ impl MessageCache {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        assert_eq!(self.entries.len(), self.order.len());
-        assert_eq!(self.bytes, self.entries.values().map(|cached| cached.msg.raw.len()).sum::<usize>());
+        let keys = || self.windows.iter().flat_map(|window| &window.keys);
+        assert_eq!(self.entries.len(), keys().count());
+        assert!(self.windows.iter().all(|window| !window.keys.is_empty()));
+        assert_eq!(
+            self.bytes,
+            keys().filter_map(|key| self.entries.get(key)).map(|it| it.msg.raw.len()).sum::<usize>()
+        );
         self.bytes
     }
 }

@@ -127,7 +127,7 @@ impl Gossip {
             dont_wants: None,
             subscribers: BTreeMap::new(),
             topics: BTreeMap::new(),
-            cache: MessageCache::new(config.history_length, config.history_gossip),
+            cache: MessageCache::new(secret, config.history_length, config.history_gossip),
             gathered: Gathered::default(),
             seen: SeenCache::new(secret, cx.now, config.seen_ttl, config.seen_capacity),
             refused: SeenCache::new(secret, cx.now, config.seen_ttl, MAX_REFUSED),

@@ -45,6 +45,7 @@ mod route;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -73,6 +74,7 @@ pub use inspect::{EntryView, HeadView, Load, MeshView};
 use operations::Operations;
 use publish::OwnLog;
 pub use stats::{Stats, TopicView};
+use watched::Watched;
 
 /// The two clocks at birth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +83,12 @@ pub struct Start {
     pub now: Instant,
     /// Wall.
     pub unix: UnixTime,
+}
+
+impl Start {
+    fn unix_at(&self, now: Instant) -> UnixTime {
+        self.unix + now.since(self.now)
+    }
 }
 
 /// One node of the registry; see the crate's documentation for the contract.
@@ -93,16 +101,16 @@ pub struct Node {
     wall: Start,
     ready: bool,
     topic: TopicName,
-    peers: Peers,
-    kad: Kad,
-    gossip: Gossip,
-    exchange: Exchange,
-    catalog: Catalog,
-    sync: Sync,
+    peers: Watched<Peers>,
+    kad: Watched<Kad>,
+    gossip: Watched<Gossip>,
+    exchange: Watched<Exchange>,
+    catalog: Watched<Catalog>,
+    sync: Watched<Sync>,
     index: Index,
     /// A merge may be due: looked for once per change, not after every call.
     index_changed: bool,
-    light: Light,
+    light: Watched<Light>,
     server: Server,
     operations: Operations,
     announcer: Announcer,
@@ -128,7 +136,7 @@ macro_rules! cx {
     ($node:ident, $rng:ident) => {
         &mut Cx {
             now: $node.now,
-            unix: $node.unix(),
+            unix: $node.wall.unix_at($node.now),
             config: &$node.config,
             local: &$node.local,
             rng: &mut $node.rngs.$rng,
@@ -176,21 +184,21 @@ impl Node {
             wall: start,
             ready: false,
             topic,
-            kad,
-            gossip,
-            exchange,
-            catalog,
-            sync: Sync::new(),
+            kad: Watched::new(kad),
+            gossip: Watched::new(gossip),
+            exchange: Watched::new(exchange),
+            catalog: Watched::new(catalog),
+            sync: Watched::new(Sync::new()),
             index: Index::default(),
             index_changed: false,
-            light: Light::default(),
+            light: Watched::new(Light::default()),
             server: Server::default(),
             operations: Operations::default(),
             announcer: Announcer::new(),
             own_log: OwnLog::Unchecked,
             config,
             local,
-            peers,
+            peers: Watched::new(peers),
             rngs,
             out,
         }
@@ -311,7 +319,7 @@ impl Node {
     }
 
     fn unix(&self) -> UnixTime {
-        self.wall.unix + self.now.since(self.wall.now)
+        self.wall.unix_at(self.now)
     }
 
     fn handle_rows(&mut self, rows: Vec<Row>) {

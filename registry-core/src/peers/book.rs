@@ -10,7 +10,7 @@ use multiaddr::Multiaddr;
 use super::Observed;
 use super::addr::Addrs;
 use super::score::Score;
-use crate::collections::LookupMap;
+use crate::collections::HandleTable;
 use crate::id::{DialId, PeerId, PeerIx};
 use crate::input::{ProtocolSet, Side};
 use crate::time::Instant;
@@ -111,19 +111,23 @@ struct Slot {
     entry: Option<Entry>,
 }
 
+fn id_in<'a>(slots: &'a [Slot]) -> impl Fn(PeerIx) -> Option<&'a PeerId> {
+    |peer| slots.get(peer.slot())?.entry.as_ref().map(|entry| &entry.id)
+}
+
 /// Peers by handle and by id. Holds at most `max_known` peers, and those connected beyond that.
 #[derive(Debug)]
 pub(super) struct Book {
     slots: Vec<Slot>,
     free: VecDeque<usize>,
-    by_id: LookupMap<PeerId, PeerIx>,
+    by_id: HandleTable<PeerIx>,
     max_known: usize,
     sequence: u64,
 }
 
 impl Book {
     pub(super) fn new(secret: u64, max_known: usize) -> Self {
-        Self { slots: Vec::new(), free: VecDeque::new(), by_id: LookupMap::new(secret), max_known, sequence: 0 }
+        Self { slots: Vec::new(), free: VecDeque::new(), by_id: HandleTable::new(secret), max_known, sequence: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -131,7 +135,7 @@ impl Book {
     }
 
     pub(super) fn find(&self, id: &PeerId) -> Option<PeerIx> {
-        self.by_id.get(id).copied()
+        self.by_id.find(id, id_in(&self.slots))
     }
 
     pub(super) fn get(&self, peer: PeerIx) -> Option<&Entry> {
@@ -213,7 +217,7 @@ impl Book {
         self.sequence += 1;
         slot.entry = Some(Entry::new(id, self.sequence));
         let peer = PeerIx::new(index, slot.generation);
-        self.by_id.insert(id, peer);
+        self.by_id.insert(&id, peer, id_in(&self.slots));
         peer
     }
 
@@ -231,9 +235,10 @@ impl Book {
     }
 
     fn forget(&mut self, peer: PeerIx) {
-        let Some(slot) = self.slots.get_mut(peer.slot()) else { return };
-        if let Some(entry) = slot.entry.take() {
-            self.by_id.remove(&entry.id);
+        let Some(id) = self.get(peer).map(|entry| entry.id) else { return };
+        self.by_id.remove(&id, id_in(&self.slots));
+        if let Some(slot) = self.slots.get_mut(peer.slot()) {
+            slot.entry = None;
             if slot.generation < PeerIx::MAX_GENERATION {
                 slot.generation += 1;
                 self.free.push_back(peer.slot());
