@@ -69,6 +69,11 @@ macro_rules! knobs {
                 )*)*
             }
 
+            /// These settings, but for those that are given.
+            pub fn beneath(self, given: &Self) -> Self {
+                Self { $($section: $type { $($name: given.$section.$name.or(self.$section.$name),)* },)* }
+            }
+
             /// One setting in `one_in` is at an odd value, of those that have any.
             pub fn odd(rng: &mut Rng, one_in: u64) -> Self {
                 let mut knobs = Self::default();

@@ -38,6 +38,10 @@ const SHORT_REPUBLISH: Time = Time(120 * SECOND);
 /// Runs with so long a calm that tables must be whole again, in percent.
 const LONG_CALM: u64 = 3;
 const CALM: u64 = 35 * 60 * SECOND;
+/// Runs in which nodes want fewer connections than there are others, in percent: 24 nodes never have too many otherwise.
+const CROWDED: u64 = 10;
+/// Fewest, low and most connections of a node then.
+const FEW_CONNECTIONS: [usize; 3] = [6, 10, 15];
 /// Of so many kinds of faults that strike a share of the nodes, one strikes a region, and one its nodes in turn.
 const GATHERED: u64 = 8;
 
@@ -120,7 +124,7 @@ const ATTACK_MENU: &[Draw] = &[
     |rng| Fault::SearchSpam { statements: 1 + rng.below(30) as u32, imitated: 1 + rng.below(AIMS) as u32 },
 ];
 
-/// The scenario that a seed makes of another one.
+/// The scenario that a seed makes of another one, whose own settings stay.
 pub fn vary(base: &Scenario, seed: u64) -> Scenario {
     let mut rng = stream(seed, "swarm", 0, 0);
     let mut scenario = base.clone();
@@ -142,6 +146,7 @@ pub fn vary(base: &Scenario, seed: u64) -> Scenario {
         attack(&mut scenario, &mut rng);
     }
     shape(&mut scenario, &mut stream(seed, "swarm/shape", 0, 0));
+    scenario.knobs = scenario.knobs.beneath(&base.knobs);
     scenario
 }
 
@@ -178,6 +183,13 @@ fn shape(scenario: &mut Scenario, rng: &mut Rng) {
             Who::Share(share) if rng.chance(1, GATHERED) => Who::InTurn(share),
             _ => continue,
         };
+    }
+    if rng.chance(CROWDED, 100) {
+        let peers = &mut scenario.knobs.peers;
+        [peers.min_connections, peers.low_connections, peers.max_connections] =
+            FEW_CONNECTIONS.map(|count| Some(Count(count)));
+        // A dialler takes a connection that is trimmed sooner for a failure.
+        peers.trim_grace = None;
     }
 }
 

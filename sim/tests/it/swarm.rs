@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::mem::discriminant;
 
+use sim::scenario::{Count, Knobs};
 use sim::swarm::{Swarm, swarm, vary};
 use sim::{Fault, Scenario, Verdict};
 
@@ -20,6 +21,15 @@ fn each_seed_leaves_some_kinds_out_and_together_they_leave_out_none() {
     assert_eq!(vary(&base, 7), vary(&base, 7));
     assert!(scenarios.iter().any(|scenario| scenario.knobs != base.knobs));
     assert!(scenarios.iter().any(|scenario| scenario.net.transport != base.net.transport));
+}
+
+#[test]
+fn the_settings_of_a_scenario_stay_and_others_are_drawn_beside_them() {
+    let mut base = Scenario::small(10).quiet();
+    base.knobs.kad.alpha = Some(Count(7));
+    let drawn: Vec<Knobs> = (0..60).map(|seed| vary(&base, seed).knobs).collect();
+    assert!(drawn.iter().all(|knobs| knobs.kad.alpha == Some(Count(7))));
+    assert!(drawn.iter().any(|knobs| knobs.kad.k.is_some()));
 }
 
 #[test]
