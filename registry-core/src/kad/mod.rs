@@ -98,6 +98,7 @@ enum Timer {
     Refresh,
     RefreshStep,
     Liveness,
+    Doubted,
     Sweep,
 }
 
@@ -267,6 +268,7 @@ impl Kad {
     /// The peer stays in the table: it can be dialled.
     pub(crate) fn handle_peer_down(&mut self, _cx: &mut Cx<'_>, peer: PeerIx) {
         self.server.forget(peer);
+        self.refresh.believe(peer);
     }
 
     /// The peer is banned: forget it everywhere.
@@ -323,6 +325,7 @@ impl Kad {
                 Timer::Refresh => self.start_refresh(cx),
                 Timer::RefreshStep => self.step_refresh(cx),
                 Timer::Liveness => self.check_liveness(cx),
+                Timer::Doubted => self.check_doubted(cx),
                 Timer::Sweep => self.sweep(cx),
             }
         }
@@ -401,6 +404,7 @@ impl Kad {
 
     /// The peer gave a sign of life. One that fell out of the table may come back.
     fn alive(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
+        self.refresh.believe(peer);
         if !self.table.touch(cx.now, peer) {
             self.offer(cx, peer);
         }
@@ -411,11 +415,13 @@ impl Kad {
         let online = cx.peers.connected().next().is_some();
         if online && self.table.fail(peer) {
             self.drop_entry(cx, peer);
+            self.note_doubted(cx, peer);
         }
     }
 
     /// Removes a peer from the table; a connected server may take the free place.
     fn drop_entry(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
+        self.refresh.believe(peer);
         let Some(bucket) = self.table.remove(peer) else { return };
         cx.peers.release(peer);
         if self.table.is_empty() {

@@ -1,6 +1,7 @@
 //! Refresh (K11): looks up the own neighbourhood and each part of the key space that has peers, and checks peers that
 //! have been silent for long. For a client, the first of these also keeps it connected to its closest servers (K27).
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -26,6 +27,9 @@ pub(super) const EMPTY_STEP: Duration = Duration::from_secs(30);
 /// Between batches of liveness checks.
 const CHECK_STEP: Duration = Duration::from_secs(1);
 
+/// A connected server that was taken for dead is asked again so often.
+const DOUBTED_STEP: Duration = Duration::from_secs(30);
+
 /// A key that falls into bucket i takes 2^(i + 1) hashes to find. Deeper buckets are covered by the own lookup.
 const MAX_BUCKET: usize = 11;
 
@@ -37,6 +41,16 @@ pub(super) struct Refresh {
     plan: Vec<Bytes>,
     /// Peers still to be checked in this round.
     silent: Vec<PeerIx>,
+    /// Connected servers that were taken for dead. An answer brings them back: a machine that has slept for a moment would
+    /// be in nobody's table until the next refresh.
+    doubted: BTreeSet<PeerIx>,
+}
+
+impl Refresh {
+    /// The peer has given a sign of life, or is no connected server any more.
+    pub(super) fn believe(&mut self, peer: PeerIx) {
+        self.doubted.remove(&peer);
+    }
 }
 
 impl Kad {
@@ -134,6 +148,24 @@ impl Kad {
         }
         if !self.refresh.silent.is_empty() {
             self.timers.set(Timer::Liveness, cx.now + cx.rng.jitter(CHECK_STEP));
+        }
+    }
+
+    pub(super) fn note_doubted(&mut self, cx: &mut Cx<'_>, peer: PeerIx) {
+        if cx.peers.is_connected(peer) && self.refresh.doubted.insert(peer) && self.refresh.doubted.len() == 1 {
+            self.timers.set(Timer::Doubted, cx.now + around(cx, DOUBTED_STEP));
+        }
+    }
+
+    /// Asks some of those again that were taken for dead.
+    pub(super) fn check_doubted(&mut self, cx: &mut Cx<'_>) {
+        let own = Bytes::copy_from_slice(cx.local.id.as_bytes());
+        let doubted = cx.rng.sample(self.refresh.doubted.iter().copied().collect(), cx.config.kad.alpha.max(1));
+        for peer in &doubted {
+            self.ask(cx, *peer, message(KadKind::FindNode, own.clone()), Purpose::Touch);
+        }
+        if !doubted.is_empty() {
+            self.timers.set(Timer::Doubted, cx.now + around(cx, DOUBTED_STEP));
         }
     }
 }

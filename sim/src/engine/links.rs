@@ -12,6 +12,8 @@ use crate::queue::Class;
 
 /// A dial to a machine that does not answer fails after this, in microseconds.
 const DIAL_TIMEOUT: u64 = 10_000_000;
+/// What is not answered is sent again after this, in microseconds.
+const RETRANSMIT: u64 = 1_000_000;
 /// Peers of a machine that is gone without a word notice it between one and two of these, in microseconds.
 pub(super) const KEEP_ALIVE: u64 = 15_000_000;
 
@@ -61,6 +63,10 @@ impl World {
             self.fail_dial(dial.started + DIAL_TIMEOUT, from, dial.id, DialError::Timeout);
             return;
         }
+        if self.is_paused(to) {
+            self.greet_later(from, to, dial);
+            return;
+        }
         let theirs = self.hosts[from as usize].links.get(&to).map(|link| link.conn);
         let ours = listener.links.get(&from).map(|link| link.conn);
         match (ours, theirs) {
@@ -96,6 +102,16 @@ impl World {
         let dialler = &self.hosts[from as usize];
         let (peer, addr) = (dialler.local.id, dialler.ephemeral.clone());
         self.input(to, Input::Connected { peer, addr, side: Side::Listener });
+    }
+
+    /// Whoever is paused shakes hands when it runs again, if the dialler is patient enough.
+    fn greet_later(&mut self, from: NodeIx, to: NodeIx, dial: Dial) {
+        let (again, end) = (self.now + RETRANSMIT, dial.started + DIAL_TIMEOUT);
+        if again < end {
+            self.schedule(again, Class::Network, to, from, Payload::Dial(dial));
+        } else {
+            self.fail_dial(end, from, dial.id, DialError::Timeout);
+        }
     }
 
     /// The dialler learns that the connection is open; both sides then tell what they are.

@@ -253,6 +253,7 @@ fn a_paused_node_does_nothing_and_then_all_at_once() {
         assert!(net.world.impose(ID, &Fault::Pause { asleep }, &[2]));
         net.wait(60);
         assert!(net.fired(Effect::GivenUp) > 0, "its peers give it up");
+        assert!((0..NODES).all(|other| !net.world.host(other).is_connected(2)), "who dials it waits in vain");
         assert!(net.world.lift(ID));
         net.wait(60);
         assert!(!net.world.host(2).peers().is_empty(), "it comes back");

@@ -253,6 +253,37 @@ fn the_only_server_comes_back_to_an_empty_table() {
 }
 
 #[test]
+fn a_connected_server_that_comes_to_itself_is_back_before_the_next_refresh() {
+    let mut script = Script::new(|_| {});
+    let [sleeper, other] = [1, 2].map(|n| script.join(n));
+    script.play(Duration::from_secs(60));
+    let fail = |script: &mut Script, asked: &[Asked]| {
+        for asked in asked {
+            if asked.peer == TestWorld::peer_id(1) {
+                script.kad.handle_request_failed(&mut script.world.cx(), asked.id, RequestError::Timeout);
+            } else {
+                script.answer(asked, |_| {});
+            }
+        }
+    };
+    for key in [&b"one"[..], b"two"] {
+        let asked = find(&mut script, key);
+        fail(&mut script, &asked);
+    }
+    let is_known = |script: &Script| [sleeper, other].map(|peer| script.kad.table.contains(peer));
+    assert_eq!(is_known(&script), [false, true]);
+    script.pass(Duration::from_secs(35));
+    let asked = script.done().asked;
+    assert_eq!(asked.iter().map(|asked| asked.peer).collect::<Vec<_>>(), [TestWorld::peer_id(1)]);
+    fail(&mut script, &asked);
+    assert_eq!(is_known(&script), [false, true], "it has not answered");
+    script.play(Duration::from_secs(35));
+    assert_eq!(is_known(&script), [true, true]);
+    script.pass(Duration::from_secs(60));
+    assert!(script.done().asked.is_empty(), "nobody is doubted any more");
+}
+
+#[test]
 fn silent_peers_are_checked_and_dropped_but_not_while_this_node_is_offline() {
     let mut script = Script::new(|_| {});
     let (gone, stays) = (script.join(1), script.join(2));
