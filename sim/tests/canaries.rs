@@ -79,7 +79,7 @@ fn strewn() -> Scenario {
     scenario.phases = vec![
         always(Fault::loss(20_000)),
         always(Fault::Duplicate { ppm: 300_000, within: 30 * SECOND }),
-        always(Fault::Reorder { ppm: 100_000, within: 2 * SECOND }),
+        always(Fault::Reorder { ppm: 300_000, within: 5 * SECOND }),
     ];
     scenario
 }
