@@ -229,7 +229,7 @@ pub struct ExchangeConfig {
     pub window: usize,
     /// A block that has not come by then is asked of another provider too.
     pub block_timeout: Duration,
-    /// A fetch without any new block for so long fails.
+    /// Whoever waits for so long without any new block gets an error.
     pub stall_timeout: Duration,
     /// Wants one peer may have open here.
     pub max_ledger: usize,

@@ -3,8 +3,7 @@
 use core::hash::{BuildHasher, Hash, Hasher};
 
 #[expect(clippy::disallowed_types, reason = "the one place; no iteration leaves it")]
-use hashbrown::HashMap;
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 
 /// Get, insert and remove only. Keyed by the node's own seed, so that a peer cannot choose colliding keys.
 #[derive(Clone, Debug)]
@@ -52,12 +51,14 @@ impl<K: Eq + Hash, V> LookupMap<K, V> {
 
 /// Handles of things that carry their keys themselves: a key is kept once, where its handle leads. Keyed as `LookupMap` is.
 #[derive(Clone, Debug)]
+#[expect(clippy::disallowed_types, reason = "the one place; no iteration leaves it")]
 pub(crate) struct HandleTable<H> {
     handles: HashTable<H>,
     secret: Keyed,
 }
 
 impl<H: Copy> HandleTable<H> {
+    #[expect(clippy::disallowed_types, reason = "the one place; no iteration leaves it")]
     pub(crate) fn new(secret: u64) -> Self {
         Self { handles: HashTable::new(), secret: Keyed(secret) }
     }

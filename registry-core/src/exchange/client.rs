@@ -142,13 +142,12 @@ impl Client {
     }
 
     pub(super) fn fetch(&mut self, cx: &mut Cx<'_>, op: OpId, root: BlockId) {
-        if let Some(fetch) = self.fetches.get_mut(&root) {
-            fetch.ops.push(op);
-            self.try_anew(cx, root);
+        if self.fetches.contains_key(&root) {
+            self.join(cx, op, root);
         } else if self.fetches.len() >= cx.config.exchange.max_fetches {
             self.waiting.push_back((op, root));
         } else {
-            self.start(op, root);
+            self.start(cx, op, root);
             self.pump(cx);
         }
     }
@@ -159,12 +158,15 @@ impl Client {
             self.waiting.remove(index);
             return self.events.push_back(ExchangeEvent::Failed { op, error });
         }
-        let Some((root, fetch)) = self.fetches.iter_mut().find(|(_, fetch)| fetch.ops.contains(&op)) else { return };
+        let Some((root, fetch)) = self.fetches.iter_mut().find(|(_, fetch)| fetch.ops.iter().any(|(it, _)| *it == op))
+        else {
+            return;
+        };
         let root = *root;
         if fetch.ops.len() == 1 {
             self.fail(cx, root, error);
         } else {
-            fetch.ops.retain(|running| *running != op);
+            fetch.ops.retain(|(running, _)| *running != op);
             self.events.push_back(ExchangeEvent::Failed { op, error });
         }
         self.pump(cx);
@@ -236,11 +238,19 @@ impl Client {
         self.events.pop_front()
     }
 
-    fn start(&mut self, op: OpId, root: BlockId) {
+    fn start(&mut self, cx: &Cx<'_>, op: OpId, root: BlockId) {
         let before = self.unfinished.remove(&root);
         let recorded = before.is_some();
         self.next_run += 1;
-        self.fetches.insert(root, Fetch::new(root, self.next_run, op, before.unwrap_or_default(), recorded));
+        self.fetches.insert(root, Fetch::new(root, self.next_run, (op, cx.now), before.unwrap_or_default(), recorded));
+    }
+
+    /// Somebody else asks for what is being fetched: as patient as who asks first, and with as good a chance.
+    fn join(&mut self, cx: &Cx<'_>, op: OpId, root: BlockId) {
+        if let Some(fetch) = self.fetches.get_mut(&root) {
+            fetch.ops.push((op, cx.now));
+            self.search_anew(cx, root);
+        }
     }
 
     /// The fetch of a run, unless it has ended.
@@ -253,9 +263,10 @@ impl Client {
         while self.fetches.len() < cx.config.exchange.max_fetches
             && let Some((op, root)) = self.waiting.pop_front()
         {
-            match self.fetches.get_mut(&root) {
-                Some(fetch) => fetch.ops.push(op),
-                None => self.start(op, root),
+            if self.fetches.contains_key(&root) {
+                self.join(cx, op, root);
+            } else {
+                self.start(cx, op, root);
             }
         }
         let mut roots: Vec<_> = self.fetches.keys().copied().collect();
@@ -383,7 +394,7 @@ impl Client {
             let (links, peers) = (&self.links, fetch.providers.keys());
             let busy = peers.filter(|peer| links.get(peer).is_some_and(|link| link.load() > 0)).count();
             let providers = u32::try_from(busy).unwrap_or(u32::MAX);
-            let progress = fetch.ops.iter().map(|op| ExchangeEvent::Progress { op: *op, bytes, total, providers });
+            let progress = fetch.ops.iter().map(|(op, _)| ExchangeEvent::Progress { op: *op, bytes, total, providers });
             self.events.extend(progress);
             if !fetch.saving && fetch.take_unsaved(None) {
                 self.save(cx, root);
@@ -423,7 +434,7 @@ impl Client {
         }
         let Some(fetch) = self.drop_fetch(cx, root) else { return };
         let sources: Vec<_> = fetch.sources.into_iter().collect();
-        let fetched = |op| ExchangeEvent::Fetched { op, root, sources: sources.clone() };
+        let fetched = |(op, _)| ExchangeEvent::Fetched { op, root, sources: sources.clone() };
         self.events.extend(fetch.ops.into_iter().map(fetched));
     }
 
@@ -444,7 +455,7 @@ impl Client {
         if fetch.recorded && !fetch.finishing {
             self.unfinished.insert(root, fetch.sources);
         }
-        let failed = |op| ExchangeEvent::Failed { op, error: error.clone() };
+        let failed = |(op, _)| ExchangeEvent::Failed { op, error: error.clone() };
         self.events.extend(fetch.ops.into_iter().map(failed));
     }
 

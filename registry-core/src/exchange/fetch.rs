@@ -75,7 +75,8 @@ pub(super) enum Standing {
 #[derive(Debug)]
 pub(super) struct Fetch {
     pub(super) run: u64,
-    pub(super) ops: Vec<OpId>,
+    /// Who waits for it, and since when in vain; the most patient first.
+    pub(super) ops: Vec<(OpId, Instant)>,
     /// The next place last.
     todo: Vec<Place>,
     /// Weight of the places being looked at.
@@ -105,7 +106,7 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    pub(super) fn new(root: BlockId, run: u64, op: OpId, sources: Sources, recorded: bool) -> Self {
+    pub(super) fn new(root: BlockId, run: u64, op: (OpId, Instant), sources: Sources, recorded: bool) -> Self {
         Self {
             run,
             ops: alloc::vec![op],
@@ -232,6 +233,13 @@ impl Fetch {
             self.unsaved = 0;
         }
         due
+    }
+
+    /// Takes out those who have waited in vain for so long, and tells when the next one will have.
+    pub(super) fn take_impatient(&mut self, now: Instant, patience: Duration) -> (Vec<OpId>, Option<Instant>) {
+        let impatient = self.ops.iter().take_while(|(_, since)| *since + patience <= now).count();
+        let ended = self.ops.drain(..impatient).map(|(op, _)| op).collect();
+        (ended, self.ops.first().map(|(_, since)| *since + patience))
     }
 
     pub(super) fn may_add_provider(&self) -> bool {

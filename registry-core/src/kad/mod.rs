@@ -433,7 +433,8 @@ impl Kad {
             let position = cx.peers.id(*other).map(|id| Position::of(id.as_bytes()));
             position.is_some_and(|position| self.table.local().distance(position).common_prefix() == bucket)
         };
-        let successor = spare.filter(|other| cx.peers.protocols(*other).kad).find(fits);
+        let is_trusted = |other: &PeerIx| cx.peers.protocols(*other).kad && !self.refresh.is_doubted(*other);
+        let successor = spare.filter(is_trusted).find(fits);
         if let Some(successor) = successor {
             self.offer(cx, successor);
         }

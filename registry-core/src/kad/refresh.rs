@@ -27,7 +27,7 @@ pub(super) const EMPTY_STEP: Duration = Duration::from_secs(30);
 /// Between batches of liveness checks.
 const CHECK_STEP: Duration = Duration::from_secs(1);
 
-/// A connected server that was taken for dead is asked again so often.
+/// Some of the connected servers that were taken for dead are asked again so often.
 const DOUBTED_STEP: Duration = Duration::from_secs(30);
 
 /// A key that falls into bucket i takes 2^(i + 1) hashes to find. Deeper buckets are covered by the own lookup.
@@ -50,6 +50,10 @@ impl Refresh {
     /// The peer has given a sign of life, or is no connected server any more.
     pub(super) fn believe(&mut self, peer: PeerIx) {
         self.doubted.remove(&peer);
+    }
+
+    pub(super) fn is_doubted(&self, peer: PeerIx) -> bool {
+        self.doubted.contains(&peer)
     }
 }
 

@@ -44,6 +44,11 @@ impl Ledger {
         self.sent.get(&thing).map(|sent| sent.at)
     }
 
+    /// Who has sent a thing.
+    pub fn sent_by(&self, thing: u32) -> Option<NodeIx> {
+        self.sent.get(&thing).map(|sent| sent.by)
+    }
+
     /// Was a thing sent in the quiet, as far as is known by now?
     pub fn is_quiet(&self, thing: u32) -> bool {
         self.sent.get(&thing).is_some_and(|sent| sent.is_quiet)
@@ -52,6 +57,11 @@ impl Ledger {
     /// A fault has begun.
     pub fn disturbed(&mut self, now: u64) {
         self.sent.values_mut().filter(|sent| now < sent.at + TRAVEL).for_each(|sent| sent.is_quiet = false);
+    }
+
+    /// Was a node told of a thing, and has not lost its memory since?
+    pub fn was_told(&self, thing: u32, node: NodeIx) -> bool {
+        self.told.get(&thing).is_some_and(|told| told[node as usize] > 0)
     }
 
     /// A thing was not sent after all: nobody needs to be told.
@@ -92,22 +102,23 @@ impl Ledger {
         check
     }
 
-    /// At least once all those, but the sender, that `entitled` names for a thing sent in the quiet, or for one that
-    /// everybody has caught up with.
+    /// At least once all those, but the sender, that `entitled` names for a thing sent in the quiet, or for one that can be
+    /// made up for.
     pub fn all(
         &self,
         id: &'static str,
         means: &'static str,
         world: &World,
-        is_caught_up: impl Fn(u32) -> bool,
+        can_be_made_up_for: impl Fn(u32) -> bool,
         entitled: impl Fn(u32, NodeIx) -> bool,
     ) -> Check {
         let mut check = Check::new(id, means);
-        let owed = |(thing, sent): &(&u32, &Sent)| sent.is_quiet || is_caught_up(**thing);
+        let owed = |(thing, sent): &(&u32, &Sent)| sent.is_quiet || can_be_made_up_for(**thing);
         for (thing, Sent { at, by, .. }) in self.sent.iter().filter(owed) {
             for node in (0..world.len()).filter(|node| node != by && entitled(*thing, *node)) {
-                let told = self.told.get(thing).is_some_and(|told| told[node as usize] > 0);
-                check.judge(told, || format!("node {node} was not told of number {thing}, sent by {by} at {at}"));
+                check.judge(self.was_told(*thing, node), || {
+                    format!("node {node} was not told of number {thing}, sent by {by} at {at}")
+                });
             }
         }
         check

@@ -1,6 +1,5 @@
 //! One node: what it holds, how busy it is, whom it blames, and what it still says of others.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use registry_core::event::Event;
@@ -130,8 +129,6 @@ impl Checker for Conduct {
 pub struct Expiry {
     ttl: Duration,
     down: Vec<Option<Down>>,
-    /// What each node's clock showed when it was last seen paused.
-    paused: Vec<Instant>,
     expired: Check,
 }
 
@@ -139,9 +136,17 @@ pub struct Expiry {
 struct Down {
     /// After which of its lives.
     life: u32,
-    /// What the clocks of all nodes showed then: how long it is down for a holder of its record is for the holder's clock to
-    /// tell, which stands still while the holder sleeps.
-    clocks: Arc<[Instant]>,
+    /// How long that is for each of the others.
+    holders: Vec<Holder>,
+}
+
+/// Whoever may hold a record of a node that is down.
+#[derive(Clone, Copy)]
+struct Holder {
+    /// What its clock showed, which stands still while it sleeps.
+    since: Instant,
+    /// It was seen running: what was said to it before is heard.
+    has_run: bool,
 }
 
 impl Expiry {
@@ -150,38 +155,42 @@ impl Expiry {
         Self {
             ttl: config.kad.provider_ttl + SLACK,
             down: (0..world.len()).map(|_| None).collect(),
-            paused: vec![Instant::ORIGIN; world.len() as usize],
             expired: Check::new("R6", "no provider record outlives its provider by more than its life"),
+        }
+    }
+
+    fn note_down(&mut self, world: &World) {
+        for node in 0..world.len() {
+            let (down, host) = (&mut self.down[node as usize], world.host(node));
+            if host.is_up() {
+                *down = None;
+            } else if down.as_ref().is_none_or(|down| down.life != host.life()) {
+                let holder = |ix| Holder { since: world.clock(ix), has_run: false };
+                *down = Some(Down { life: host.life(), holders: (0..world.len()).map(holder).collect() });
+            }
+        }
+        for down in self.down.iter_mut().flatten() {
+            for (ix, holder) in (0..).zip(&mut down.holders).filter(|(_, holder)| !holder.has_run) {
+                *holder = Holder { since: world.clock(ix), has_run: !world.is_paused(ix) };
+            }
         }
     }
 }
 
 impl Checker for Expiry {
     fn swept(&mut self, world: &World, _quiet: u64) {
-        let clocks: Arc<[Instant]> = (0..world.len()).map(|node| world.clock(node)).collect();
-        for node in 0..world.len() {
-            let (down, host) = (&mut self.down[node as usize], world.host(node));
-            if host.is_up() {
-                *down = None;
-            } else if down.as_ref().is_none_or(|down| down.life != host.life()) {
-                *down = Some(Down { life: host.life(), clocks: Arc::clone(&clocks) });
-            }
-            if world.is_paused(node) {
-                self.paused[node as usize] = clocks[node as usize];
-            }
-        }
+        self.note_down(world);
         if Duration::from_micros(world.now()) <= self.ttl {
             return;
         }
-        for holder in 0..world.len() {
-            let place = holder as usize;
-            // Who is paused does not know how late it is, and is told later what was said meanwhile.
-            let Some(node) = world.node(holder).filter(|_| !world.is_paused(holder)) else { continue };
+        for ix in 0..world.len() {
+            // Who is paused does not know how late it is.
+            let Some(node) = world.node(ix).filter(|_| !world.is_paused(ix)) else { continue };
             for provider in node.providers_named().iter().filter_map(|peer| world.find(peer)) {
                 let down = self.down[provider as usize].as_ref();
-                let gone = down.map(|down| clocks[place].since(down.clocks[place].max(self.paused[place])));
-                self.expired.judge(gone.is_none_or(|gone| gone <= self.ttl), || {
-                    format!("node {holder} still names node {provider}, down for {gone:?}")
+                let gone = down.map_or(Duration::ZERO, |down| world.clock(ix).since(down.holders[ix as usize].since));
+                self.expired.judge(gone <= self.ttl, || {
+                    format!("node {ix} still names node {provider}, down for {} s", gone.as_secs())
                 });
             }
         }

@@ -258,8 +258,14 @@ impl<'a> Simulation<'a> {
         let [spin, frames] = self.world.checks();
         let (announced, messages, world) = (&self.announced, &self.messages, &self.world);
         let late = self.checkers.quiet(world) >= CATCH_UP;
-        // What its publisher has lost before others had it cannot be made up for.
-        let made_up_for = |number: u32| late && judge::is_known(world, &self.packages[&number]);
+        // Who was told, or shows it, must be able to tell others. What its publisher lost before is gone.
+        let is_told = |number: u32| {
+            let publisher = announced.sent_by(number);
+            (0..world.len())
+                .any(|node| publisher != Some(node) && announced.was_told(number, node) && steady(number, node))
+        };
+        let can_be_made_up_for =
+            |number: u32| late && (is_told(number) || judge::is_known(world, &self.packages[&number]));
         let mut checks = self.checkers.checks();
         checks.extend(self.lookups.checks(world.len()));
         checks.extend(self.rest.filter(|_| world.is_quiet()).map(|rest| rest.check(world, self.until)));
@@ -269,7 +275,13 @@ impl<'a> Simulation<'a> {
             self.genuine.clone(),
             self.accepted.clone(),
             announced.once("U1", "an application is told once of a release"),
-            announced.all("U4", "every node that did not crash is told of each release", world, made_up_for, steady),
+            announced.all(
+                "U4",
+                "every node that did not crash is told of each release",
+                world,
+                can_be_made_up_for,
+                steady,
+            ),
             messages.once("G1", "an application is told once of a pubsub message"),
             messages.all("G4", "every subscriber is told of each pubsub message", world, |_| false, subscribed),
             self.ended.clone(),

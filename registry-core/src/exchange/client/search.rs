@@ -7,7 +7,7 @@ use super::{Client, Due};
 use crate::cx::Cx;
 use crate::event::OpError;
 use crate::exchange::ExchangeEvent;
-use crate::exchange::fetch::Standing;
+use crate::exchange::fetch::{Fetch, Standing};
 use crate::exchange::window::Link;
 use crate::id::{BlockId, PeerIx};
 use crate::time::Duration;
@@ -84,12 +84,11 @@ impl Client {
         self.pump(cx);
     }
 
-    /// Somebody else asks for a content that is being fetched. Should the fetch have come to nothing so far, it is as good as
-    /// a new one: the network may have changed since.
-    pub(super) fn try_anew(&mut self, cx: &Cx<'_>, root: BlockId) {
-        if let Some(fetch) = self.fetches.get_mut(&root).filter(|fetch| fetch.missing && !fetch.finishing) {
+    /// Looks for providers again soon, if nothing has come since the last search: the network may have changed.
+    pub(super) fn search_anew(&mut self, cx: &Cx<'_>, root: BlockId) {
+        let in_vain = |fetch: &&mut Fetch| fetch.missing && !fetch.finishing && fetch.fresh == 0;
+        if let Some(fetch) = self.fetches.get_mut(&root).filter(in_vain) {
             fetch.backoff = Duration::ZERO;
-            self.progressed(cx, root);
             self.search_soon(cx, root);
         }
     }
@@ -163,15 +162,31 @@ impl Client {
 
     /// Something new is durable: the fetch may go on for another while.
     pub(super) fn progressed(&mut self, cx: &Cx<'_>, root: BlockId) {
-        self.deadlines.set(Due::Stall(root), cx.now + cx.config.exchange.stall_timeout);
+        if let Some(fetch) = self.fetches.get_mut(&root) {
+            fetch.ops.iter_mut().for_each(|(_, since)| *since = cx.now);
+            self.deadlines.set(Due::Stall(root), cx.now + cx.config.exchange.stall_timeout);
+        }
     }
 
+    /// Ends the operations that have waited for too long; the fetch goes on while there are others.
     pub(super) fn stalled(&mut self, cx: &mut Cx<'_>, root: BlockId) {
-        let Some(fetch) = self.fetches.get(&root) else { return };
+        let error = self.shortage(root);
+        let Some(fetch) = self.fetches.get_mut(&root) else { return };
+        let (ended, next) = fetch.take_impatient(cx.now, cx.config.exchange.stall_timeout);
+        self.events.extend(ended.into_iter().map(|op| ExchangeEvent::Failed { op, error: error.clone() }));
+        match next {
+            Some(next) => self.deadlines.set(Due::Stall(root), next),
+            None => self.fail(cx, root, error),
+        }
+    }
+
+    /// Why nothing comes.
+    fn shortage(&self, root: BlockId) -> OpError {
+        let Some(fetch) = self.fetches.get(&root) else { return OpError::NoProviders };
         let count = |wanted: &dyn Fn(&Standing) -> bool| {
             u32::try_from(fetch.providers.values().filter(|standing| wanted(standing)).count()).unwrap_or(u32::MAX)
         };
-        let error = match count(&|standing| *standing == Standing::Has) {
+        match count(&|standing| *standing == Standing::Has) {
             0 if self.up.is_empty() => OpError::NoPeers,
             0 => OpError::NoProviders,
             _ => {
@@ -179,8 +194,7 @@ impl Client {
                 let asked = count(&|_| true);
                 OpError::Timeout { asked, answered: u32::try_from(answered).unwrap_or(u32::MAX).min(asked) }
             }
-        };
-        self.fail(cx, root, error);
+        }
     }
 
     fn count_usable(&self, root: BlockId) -> usize {
