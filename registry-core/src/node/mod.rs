@@ -45,7 +45,6 @@ mod route;
 mod stats;
 #[cfg(test)]
 mod tests;
-mod watched;
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -74,7 +73,6 @@ pub use inspect::{EntryView, HeadView, Load, MeshView};
 use operations::Operations;
 use publish::OwnLog;
 pub use stats::{Stats, TopicView};
-use watched::Watched;
 
 /// The two clocks at birth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,12 +81,6 @@ pub struct Start {
     pub now: Instant,
     /// Wall.
     pub unix: UnixTime,
-}
-
-impl Start {
-    fn unix_at(&self, now: Instant) -> UnixTime {
-        self.unix + now.since(self.now)
-    }
 }
 
 /// One node of the registry; see the crate's documentation for the contract.
@@ -101,16 +93,16 @@ pub struct Node {
     wall: Start,
     ready: bool,
     topic: TopicName,
-    peers: Watched<Peers>,
-    kad: Watched<Kad>,
-    gossip: Watched<Gossip>,
-    exchange: Watched<Exchange>,
-    catalog: Watched<Catalog>,
-    sync: Watched<Sync>,
+    peers: Peers,
+    kad: Kad,
+    gossip: Gossip,
+    exchange: Exchange,
+    catalog: Catalog,
+    sync: Sync,
     index: Index,
     /// A merge may be due: looked for once per change, not after every call.
     index_changed: bool,
-    light: Watched<Light>,
+    light: Light,
     server: Server,
     operations: Operations,
     announcer: Announcer,
@@ -136,7 +128,7 @@ macro_rules! cx {
     ($node:ident, $rng:ident) => {
         &mut Cx {
             now: $node.now,
-            unix: $node.wall.unix_at($node.now),
+            unix: $node.unix(),
             config: &$node.config,
             local: &$node.local,
             rng: &mut $node.rngs.$rng,
@@ -184,21 +176,21 @@ impl Node {
             wall: start,
             ready: false,
             topic,
-            kad: Watched::new(kad),
-            gossip: Watched::new(gossip),
-            exchange: Watched::new(exchange),
-            catalog: Watched::new(catalog),
-            sync: Watched::new(Sync::new()),
+            kad,
+            gossip,
+            exchange,
+            catalog,
+            sync: Sync::new(),
             index: Index::default(),
             index_changed: false,
-            light: Watched::new(Light::default()),
+            light: Light::default(),
             server: Server::default(),
             operations: Operations::default(),
             announcer: Announcer::new(),
             own_log: OwnLog::Unchecked,
             config,
             local,
-            peers: Watched::new(peers),
+            peers,
             rngs,
             out,
         }
@@ -319,7 +311,7 @@ impl Node {
     }
 
     fn unix(&self) -> UnixTime {
-        self.wall.unix_at(self.now)
+        self.wall.unix + self.now.since(self.wall.now)
     }
 
     fn handle_rows(&mut self, rows: Vec<Row>) {
