@@ -30,6 +30,7 @@ fn the_settings_of_a_scenario_stay_and_others_are_drawn_beside_them() {
     let drawn: Vec<Knobs> = (0..60).map(|seed| vary(&base, seed).knobs).collect();
     assert!(drawn.iter().all(|knobs| knobs.kad.alpha == Some(Count(7))));
     assert!(drawn.iter().any(|knobs| knobs.kad.k.is_some()));
+    assert!(drawn.iter().any(|knobs| knobs.peers.max_connections == Some(Count(15))), "fewer than a swarm has nodes");
 }
 
 #[test]

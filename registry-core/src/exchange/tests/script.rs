@@ -14,7 +14,7 @@ use crate::exchange::{Exchange, ExchangeEvent, prefix_of};
 use crate::fuzzing::TestWorld;
 use crate::id::{BlockId, Codec, Digest, JobId, OpId, PeerIx, StoreId};
 use crate::input::{Row, StoreError, StoreResult};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use crate::wire::Kind;
 use crate::wire::bitswap::{BitswapMessage, Block, Cid, Presence, Want, WantKind};
 
@@ -86,6 +86,14 @@ impl Script {
         self.store(StoreResult::Has(answer))
     }
 
+    /// Answers all requests up to a `HasBlocks`, and that with no.
+    fn lacks(&mut self) {
+        while !matches!(self.requests.front(), Some((_, StoreRequest::HasBlocks(_)))) {
+            self.store(StoreResult::Done);
+        }
+        self.has(false);
+    }
+
     pub(super) fn hash(&mut self) -> Vec<Action> {
         let (job, data) = self.jobs.pop_front().expect("a hash job");
         self.exchange.handle_hashed(&mut self.world.cx(), job, Digest::of(&data));
@@ -128,6 +136,14 @@ impl Script {
         self.exchange.handle_timeout(&mut self.world.cx());
         assert!(self.exchange.next_deadline().is_none_or(|next| next > at));
         self.take()
+    }
+
+    /// Lets time pass up to a moment.
+    fn wake_until(&mut self, end: Instant) {
+        while self.exchange.next_deadline().is_some_and(|at| at < end) {
+            self.wake();
+        }
+        self.world.now = end;
     }
 
     fn sent(&self, actions: &[Action]) -> Vec<(usize, BitswapMessage)> {
@@ -318,10 +334,7 @@ fn who_asks_for_what_others_wait_for_in_vain_has_its_own_patience() {
     script.fetch(1, root);
     script.has(false);
     let joined = script.world.now + Duration::from_secs(50);
-    while script.exchange.next_deadline().is_some_and(|at| at < joined) {
-        script.wake();
-    }
-    script.world.now = joined;
+    script.wake_until(joined);
     script.events.clear();
     script.fetch(2, root);
     script.wake();
@@ -334,6 +347,34 @@ fn who_asks_for_what_others_wait_for_in_vain_has_its_own_patience() {
         ended.extend(failed.iter().skip(ended.len()).map(|(op, _)| (op.0, script.world.now.since(joined).as_secs())));
     }
     assert_eq!(ended, [(1, 10), (2, 60)]);
+}
+
+#[test]
+fn who_comes_from_the_waiting_room_has_its_own_patience_too() {
+    let mut script = Script::new(1);
+    script.world.config.exchange.max_fetches = 2;
+    let [(first, _), (second, _), (wanted, _)] = [&b"a"[..], b"b", b"c"].map(raw);
+    for (op, root) in [(1, first), (2, second)] {
+        script.fetch(op, root);
+        script.lacks();
+    }
+    script.fetch(3, wanted);
+    script.fetch(4, wanted);
+    script.exchange.cancel(&mut script.world.cx(), OpId(1));
+    script.take();
+    script.lacks();
+    let joined = script.world.now + Duration::from_secs(50);
+    script.wake_until(joined);
+    script.exchange.cancel(&mut script.world.cx(), OpId(2));
+    script.take();
+    let before = script.failed().len();
+    let mut ended = Vec::new();
+    while ended.len() < 2 {
+        script.wake();
+        let failed = script.failed().into_iter().skip(before + ended.len());
+        ended.extend(failed.map(|(op, _)| (op.0, script.world.now.since(joined).as_secs())).collect::<Vec<_>>());
+    }
+    assert_eq!(ended, [(3, 10), (4, 60)]);
 }
 
 #[test]
