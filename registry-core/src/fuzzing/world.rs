@@ -74,12 +74,18 @@ impl TestWorld {
     }
 
     pub(crate) fn connect_as(&mut self, n: u64, side: Side, protocols: ProtocolSet) -> PeerIx {
+        let peer = self.meet(n, side, protocols);
+        self.actions();
+        self.peer_events();
+        peer
+    }
+
+    /// The same, but leaves the actions of what waited for the connection.
+    pub(crate) fn meet(&mut self, n: u64, side: Side, protocols: ProtocolSet) -> PeerIx {
         let (id, addr) = (Self::peer_id(n), Self::addr(n));
         let info = Identity { protocols, agent: "test".into(), listen_addrs: [addr.clone()].into() };
         self.peers.handle_connected(self.now, &self.config, &mut self.out, id, addr, side);
         self.peers.handle_identified(self.now, &self.config, id, info);
-        self.actions();
-        self.peer_events();
         self.peers.intern(id)
     }
 

@@ -23,13 +23,10 @@ impl Pace {
         }
     }
 
-    /// After this an answer is late: mean and four deviations, at most `limit`.
-    pub(super) fn patience(self, limit: Duration) -> Duration {
-        if self.mean == 0 {
-            return limit;
-        }
+    /// After this an answer is late: mean and four deviations, at most `limit`; `None` before the first answer.
+    pub(super) fn patience(self, limit: Duration) -> Option<Duration> {
         let usual = Duration::from_micros(self.mean.saturating_add(self.deviation.saturating_mul(4)));
-        usual.max(MIN_PATIENCE).min(limit)
+        (self.mean != 0).then(|| usual.max(MIN_PATIENCE).min(limit))
     }
 }
 
@@ -41,16 +38,16 @@ mod tests {
     fn patience_follows_the_answers_within_its_bounds() {
         let limit = Duration::from_secs(2);
         let mut pace = Pace::default();
-        assert_eq!(pace.patience(limit), limit);
+        assert_eq!(pace.patience(limit), None);
         for _ in 0..100 {
             pace.sample(Duration::from_millis(50));
         }
-        assert_eq!(pace.patience(limit), MIN_PATIENCE);
+        assert_eq!(pace.patience(limit), Some(MIN_PATIENCE));
         for _ in 0..10 {
             pace.sample(Duration::from_millis(400));
         }
-        assert!(pace.patience(limit) > Duration::from_millis(500));
+        assert!(pace.patience(limit) > Some(Duration::from_millis(500)));
         pace.sample(Duration::MAX);
-        assert_eq!(pace.patience(limit), limit);
+        assert_eq!(pace.patience(limit), Some(limit));
     }
 }

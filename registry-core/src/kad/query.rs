@@ -30,8 +30,8 @@ const MAX_WAITING: usize = 1024;
 /// Requests in flight whose query is over, kept only to learn whether the peer is alive.
 const MAX_ORPHANS: usize = 1024;
 
-/// A peer that has not answered when answers usually have come, or at the latest after this part of the request's time,
-/// is slow.
+/// A connected peer that has not answered when answers usually have come, or at the latest after this part of the
+/// request's time, is slow. Who must be dialled, for which a handshake's round trips come first, has twice as long.
 const SLOW_DIVISOR: u32 = 3;
 
 #[derive(Debug, Default)]
@@ -333,8 +333,9 @@ impl Kad {
         let sent = Sent { peer, kind, purpose, at: cx.now, dialled, slow: false };
         self.queries.requests.insert(request, sent);
         self.queries.sent += 1;
-        let pace = if dialled { self.queries.dial_pace } else { self.queries.pace };
-        let patience = pace.patience(cx.config.kad.request_timeout / SLOW_DIVISOR);
+        let part = cx.config.kad.request_timeout / SLOW_DIVISOR;
+        let (pace, limit) = if dialled { (self.queries.dial_pace, 2 * part) } else { (self.queries.pace, part) };
+        let patience = pace.patience(limit).unwrap_or(part);
         self.timers.set(Timer::Request(request), cx.now + patience.max(Duration::from_millis(1)));
     }
 

@@ -1,6 +1,7 @@
 //! What peers answer to this node's lookups.
 
 use super::*;
+use crate::fuzzing::world::ALL_PROTOCOLS;
 use crate::input::{ProtocolSet, Side};
 use alloc::collections::BTreeSet;
 
@@ -164,6 +165,35 @@ fn a_slow_peer_that_is_connected_is_waited_for_unless_another_takes_its_place() 
             let (found, ..) = closest(&mut script).expect("the lookup ends");
             assert_eq!(found.len(), 6);
         }
+    }
+}
+
+#[test]
+fn a_peer_that_must_be_dialled_is_not_late_while_handshakes_take_as_long() {
+    let mut script = Script::new(|config| {
+        config.k = 4;
+        config.request_timeout = Duration::from_secs(2);
+    });
+    (1..=6).for_each(|n| {
+        script.join(n);
+    });
+    script.warm_up();
+    let mut numbers: Vec<_> = (1..=6).collect();
+    let target = Position::of(b"key");
+    numbers.sort_by_cached_key(|n| Position::of(TestWorld::peer_id(*n).as_bytes()).distance(target));
+    let dialled = script.world.know(numbers[3]);
+    for is_found in [false, true] {
+        script.play(Duration::from_secs(60));
+        script.world.disconnect(dialled);
+        let asked = find(&mut script, b"key");
+        assert_eq!(asked.len(), 3);
+        let name_all = |msg: &mut KadMessage| msg.closer = (1..=6).map(kad_peer).collect();
+        asked.iter().for_each(|asked| script.answer(asked, name_all));
+        script.pass(Duration::from_millis(900));
+        script.world.meet(numbers[3], Side::Dialer, ALL_PROTOCOLS);
+        script.done().asked.iter().for_each(|asked| script.answer(asked, |_| {}));
+        let (found, ..) = closest(&mut script).expect("the lookup ends");
+        assert_eq!(found.contains(&dialled), is_found, "how long a handshake takes is known after the first one");
     }
 }
 
