@@ -30,6 +30,9 @@ const MAX_WAITING: usize = 1024;
 /// Requests in flight whose query is over, kept only to learn whether the peer is alive.
 const MAX_ORPHANS: usize = 1024;
 
+/// Entries of the table a lookup may fall back on, if there are as many: of fewer, all may be gone.
+const MIN_SEEDS: usize = 20;
+
 /// A connected peer that has not answered when answers usually have come, or at the latest after this part of the
 /// request's time, is slow. Who must be dialled, for which a handshake's round trips come first, has twice as long.
 const SLOW_DIVISOR: u32 = 3;
@@ -283,10 +286,11 @@ impl Kad {
         Lookup::new(target, Breadth { k, alpha: config.alpha, beta: config.beta }, seeds)
     }
 
-    /// The closest entries of the table; failing ones only where there are not enough others.
+    /// The closest entries of the table; failing ones only where there are fewer than k others.
     fn seeds(&self, target: Position, k: usize) -> Vec<(Distance, PeerIx)> {
-        let seeds = self.table.closest(target, k, |entry| !entry.is_failing());
-        if seeds.len() < k { self.table.closest(target, k, |_| true) } else { seeds }
+        let count = k.max(MIN_SEEDS);
+        let seeds = self.table.closest(target, count, |entry| !entry.is_failing());
+        if seeds.len() < k { self.table.closest(target, count, |_| true) } else { seeds }
     }
 
     /// Asks whom the lookup wants asked, and ends it when it is done.

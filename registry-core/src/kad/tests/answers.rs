@@ -169,6 +169,24 @@ fn a_slow_peer_that_is_connected_is_waited_for_unless_another_takes_its_place() 
 }
 
 #[test]
+fn a_lookup_does_not_end_with_the_closest_of_the_table_when_all_of_them_are_gone() {
+    let mut script = Script::new(|config| config.k = 2);
+    (1..=6).for_each(|n| {
+        script.join(n);
+    });
+    let mut numbers: Vec<_> = (1..=6).collect();
+    let target = Position::of(b"key");
+    numbers.sort_by_cached_key(|n| Position::of(TestWorld::peer_id(*n).as_bytes()).distance(target));
+    let (gone, there) = numbers.split_at(2);
+    for n in gone {
+        let peer = script.world.know(*n);
+        script.world.disconnect(peer);
+    }
+    let asked: Vec<_> = find(&mut script, b"key").into_iter().map(|asked| asked.peer).collect();
+    assert_eq!(asked, [there[0], there[1]].map(TestWorld::peer_id));
+}
+
+#[test]
 fn a_peer_that_must_be_dialled_is_not_late_while_handshakes_take_as_long() {
     let mut script = Script::new(|config| {
         config.k = 4;
