@@ -186,14 +186,12 @@ impl Health {
     }
 
     fn judge_connected(&mut self, world: &World, joined: &[NodeIx]) {
-        let edges = |node: NodeIx| {
-            let table = world.node(node).into_iter().flat_map(|node| node.table());
-            table.filter_map(|entry| world.find(&entry.peer)).collect::<Vec<_>>()
-        };
         let mut back: Vec<Vec<NodeIx>> = vec![Vec::new(); world.len() as usize];
         let mut forth = back.clone();
-        for &node in joined {
-            for peer in edges(node) {
+        // The way may lead through servers that have just started.
+        for node in (0..world.len()).filter(|node| world.is_honest(*node) && world.host(*node).is_server()) {
+            let table = world.node(node).into_iter().flat_map(|node| node.table());
+            for peer in table.filter_map(|entry| world.find(&entry.peer)) {
                 forth[node as usize].push(peer);
                 back[peer as usize].push(node);
             }
