@@ -26,10 +26,10 @@ const LONELY_INTERVAL: Duration = Duration::from_secs(30);
 /// node by itself more often than `max_backoff`.
 const VISITS_APART: Duration = Duration::from_secs(10);
 
-/// Above one and a half times the maximum, the grace is shorter by this factor: newcomers (who need an answer or two to
-/// find others) come and go quickly, before the node is so full that it must close its door to them. What is left is
-/// still longer than a connection that its dialler takes for a failure.
-const PRESSURE: u32 = 3;
+/// Above one and a half times the maximum, the grace is shorter by this factor: newcomers, who need an answer or two to
+/// find others, come and go quickly, before the node is so full that it must close its door to them. To its dialler so
+/// short a connection is a failure: it calls on the others first.
+const PRESSURE: u32 = 10;
 
 /// When to look at the number of connections next.
 #[derive(Debug, Default)]
