@@ -430,7 +430,7 @@ fn a_node_under_pressure_shortens_the_grace_before_it_must_refuse_newcomers() {
     }
     world.actions();
     let grace = world.config.peers.trim_grace;
-    assert_eq!(disconnects(&world.tell_time(grace / 3)), 7);
+    assert_eq!(disconnects(&world.tell_time(grace / 10)), 7);
     world.up(10, Side::Listener);
     assert!(world.actions().is_empty(), "there is room for a newcomer");
 }
