@@ -50,7 +50,7 @@ use crate::wire::kad::{KadKind, KadMessage};
 use announce::{Announcements, Kind};
 use position::Position;
 use providers::Providers;
-use query::{Queries, Work};
+use query::{Queries, SECOND_ATTEMPT, Work};
 use records::Records;
 use refresh::{EMPTY_STEP, Refresh};
 use server::{Server, is_tellable};
@@ -293,6 +293,9 @@ impl Kad {
     }
 
     pub(crate) fn handle_request_failed(&mut self, cx: &mut Cx<'_>, id: RequestId, why: RequestError) {
+        if why == RequestError::Disconnected && self.queries.has_lost(id) {
+            return self.timers.set(Timer::Request(id), cx.now + SECOND_ATTEMPT);
+        }
         let Some(sent) = self.queries.take_request(id) else { return };
         self.timers.clear(Timer::Request(id));
         match why {

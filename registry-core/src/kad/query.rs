@@ -27,6 +27,9 @@ const MAX_BACKGROUND: usize = 4;
 /// Queries waiting. One more ends at once without result.
 const MAX_WAITING: usize = 1024;
 
+/// So long after a connection is lost, it is known to be, and what was asked over it is asked again.
+pub(super) const SECOND_ATTEMPT: Duration = Duration::from_millis(10);
+
 /// Requests in flight whose query is over, kept only to learn whether the peer is alive.
 const MAX_ORPHANS: usize = 1024;
 
@@ -108,6 +111,16 @@ pub(super) struct Sent {
     /// The peer had to be dialled first.
     dialled: bool,
     slow: bool,
+    attempt: Attempt,
+}
+
+/// A peer may close a connection that it has too many of while it is asked over it: the question is asked once more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Attempt {
+    First,
+    /// The connection was lost, the second attempt is due soon.
+    Lost,
+    Second,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,6 +129,13 @@ pub(super) enum Purpose {
     Store(QueryId),
     /// Entry correction, liveness: the answer itself does not matter.
     Touch,
+}
+
+impl Sent {
+    fn new(cx: &Cx<'_>, peer: PeerIx, kind: KadKind, purpose: Purpose) -> Self {
+        let dialled = !cx.peers.is_connected(peer);
+        Self { peer, kind, purpose, at: cx.now, dialled, slow: false, attempt: Attempt::First }
+    }
 }
 
 impl Queries {
@@ -131,6 +151,16 @@ impl Queries {
 
     pub(super) fn take_request(&mut self, id: RequestId) -> Option<Sent> {
         self.requests.remove(&id)
+    }
+
+    /// The connection a lookup's question went over is gone. True when the question will be asked again.
+    pub(super) fn has_lost(&mut self, id: RequestId) -> bool {
+        let Some(sent) = self.requests.get_mut(&id) else { return false };
+        let again = sent.attempt == Attempt::First && matches!(sent.purpose, Purpose::Lookup(_));
+        if again {
+            sent.attempt = Attempt::Lost;
+        }
+        again
     }
 
     pub(super) fn get_mut(&mut self, id: QueryId) -> Option<(&Bytes, &mut Get)> {
@@ -296,7 +326,7 @@ impl Kad {
     /// Asks whom the lookup wants asked, and ends it when it is done.
     pub(super) fn advance(&mut self, cx: &mut Cx<'_>, id: QueryId) {
         while let Some((peer, question, kind)) = self.next_candidate(cx, id) {
-            self.send(cx, peer, question, kind, Purpose::Lookup(id));
+            self.send(cx, question, Sent::new(cx, peer, kind, Purpose::Lookup(id)));
         }
         let Some(query) = self.queries.running.get_mut(&id) else { return };
         query.lookup.take_dropped().into_iter().for_each(|peer| cx.peers.release(peer));
@@ -328,13 +358,12 @@ impl Kad {
     /// Sends a request of its own, beside any lookup.
     pub(super) fn ask(&mut self, cx: &mut Cx<'_>, peer: PeerIx, msg: KadMessage, purpose: Purpose) {
         let kind = msg.kind;
-        self.send(cx, peer, msg.into(), kind, purpose);
+        self.send(cx, msg.into(), Sent::new(cx, peer, kind, purpose));
     }
 
-    fn send(&mut self, cx: &mut Cx<'_>, peer: PeerIx, msg: Message, kind: KadKind, purpose: Purpose) {
-        let dialled = !cx.peers.is_connected(peer);
+    fn send(&mut self, cx: &mut Cx<'_>, msg: Message, sent: Sent) {
+        let Sent { peer, dialled, .. } = sent;
         let request = cx.request(Owner::Kad, peer, msg);
-        let sent = Sent { peer, kind, purpose, at: cx.now, dialled, slow: false };
         self.queries.requests.insert(request, sent);
         self.queries.sent += 1;
         let part = cx.config.kad.request_timeout / SLOW_DIVISOR;
@@ -343,9 +372,30 @@ impl Kad {
         self.timers.set(Timer::Request(request), cx.now + patience.max(Duration::from_millis(1)));
     }
 
+    /// Asks again what was asked over a connection that is gone, unless the lookup has ended or the peer is out of reach.
+    fn ask_again(&mut self, cx: &mut Cx<'_>, lost: Sent) {
+        let Purpose::Lookup(id) = lost.purpose else { return };
+        let question = self.queries.running.get(&id).map(|query| query.question.clone());
+        match question.filter(|_| cx.peers.is_reachable(cx.now, lost.peer)) {
+            Some(question) => {
+                let sent = Sent::new(cx, lost.peer, lost.kind, lost.purpose);
+                self.send(cx, question, Sent { slow: lost.slow, attempt: Attempt::Second, ..sent });
+            }
+            None => {
+                self.doubt(cx, lost.peer);
+                self.unanswered(cx, &lost);
+            }
+        }
+    }
+
     /// A request has waited: first it counts as slow, then as failed.
     pub(super) fn handle_overdue(&mut self, cx: &mut Cx<'_>, id: RequestId) {
         let Some(sent) = self.queries.requests.get_mut(&id) else { return };
+        if sent.attempt == Attempt::Lost {
+            let lost = *sent;
+            self.queries.requests.remove(&id);
+            return self.ask_again(cx, lost);
+        }
         if sent.slow {
             let sent = *sent;
             self.queries.requests.remove(&id);

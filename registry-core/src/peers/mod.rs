@@ -47,7 +47,7 @@ use crate::time::{Duration, Instant, UnixTime};
 use crate::wire::Protocol;
 
 /// A connection this node opened that ended sooner counts as a failed dial: who hangs up at once is not redialled at once.
-const LASTING_CONNECTION: Duration = Duration::from_secs(5);
+const LASTING_CONNECTION: Duration = Duration::from_secs(1);
 
 /// Addresses this node may have; a host with more interfaces tells of the first ones.
 const MAX_LOCAL_ADDRS: usize = 32;
