@@ -24,6 +24,7 @@ mod providers;
 mod query;
 mod records;
 mod refresh;
+mod request;
 mod server;
 mod table;
 #[cfg(test)]
@@ -50,9 +51,10 @@ use crate::wire::kad::{KadKind, KadMessage};
 use announce::{Announcements, Kind};
 use position::Position;
 use providers::Providers;
-use query::{Queries, SECOND_ATTEMPT, Work};
+use query::{Queries, Work};
 use records::Records;
 use refresh::{EMPTY_STEP, Refresh};
+use request::Requests;
 use server::{Server, is_tellable};
 pub(crate) use table::Entry;
 use table::{Admission, Table};
@@ -107,6 +109,7 @@ enum Timer {
 pub(crate) struct Kad {
     table: Table,
     queries: Queries,
+    requests: Requests,
     jobs: BTreeMap<JobId, Job>,
     records: Records,
     providers: Providers,
@@ -127,6 +130,7 @@ impl Kad {
         Self {
             table: Table::new(local, cx.config.kad.k),
             queries: Queries::default(),
+            requests: Requests::default(),
             jobs: BTreeMap::new(),
             records: Records::new(local),
             providers: Providers::new(secret),
@@ -279,7 +283,7 @@ impl Kad {
     }
 
     pub(crate) fn handle_response(&mut self, cx: &mut Cx<'_>, id: RequestId, msg: &KadMessage) {
-        let Some(sent) = self.queries.take_request(id) else { return };
+        let Some(sent) = self.requests.take(id) else { return };
         self.timers.clear(Timer::Request(id));
         if msg.kind == sent.kind {
             self.alive(cx, sent.peer);
@@ -293,10 +297,10 @@ impl Kad {
     }
 
     pub(crate) fn handle_request_failed(&mut self, cx: &mut Cx<'_>, id: RequestId, why: RequestError) {
-        if why == RequestError::Disconnected && self.queries.has_lost(id) {
-            return self.timers.set(Timer::Request(id), cx.now + SECOND_ATTEMPT);
+        if why == RequestError::Disconnected && self.is_asked_again(cx, id) {
+            return;
         }
-        let Some(sent) = self.queries.take_request(id) else { return };
+        let Some(sent) = self.requests.take(id) else { return };
         self.timers.clear(Timer::Request(id));
         match why {
             RequestError::Unsupported => self.drop_entry(cx, sent.peer),
@@ -345,12 +349,12 @@ impl Kad {
 
     /// Does something here wait for the peer's answer? (Such connections are not trimmed.)
     pub(crate) fn in_use(&self, peer: PeerIx) -> bool {
-        self.queries.await_answer_of(peer)
+        self.requests.await_answer_of(peer)
     }
 
     /// Requests sent since the start.
     pub(crate) fn requests_sent(&self) -> u64 {
-        self.queries.sent
+        self.requests.sent
     }
 
     /// For checkers.
@@ -373,7 +377,7 @@ impl Kad {
         self.table.assert_consistent();
         self.providers.assert_consistent(config);
         self.records.assert_consistent(config);
-        self.queries.assert_bounds(config);
+        self.queries.assert_bounds(&self.requests, config);
     }
 
     fn raise(&mut self, event: KadEvent) {

@@ -1,4 +1,4 @@
-//! Running queries: one lookup each, and what it is for. Requests in flight.
+//! Running queries: one lookup each, and what it is for.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -7,14 +7,14 @@ use bytes::Bytes;
 
 use crate::config::KadConfig;
 use crate::cx::Cx;
-use crate::id::{Owner, PeerIx, RequestId};
+use crate::id::PeerIx;
 use crate::kad::announce::Kind;
 use crate::kad::lookup::{Breadth, Lookup, Referrer};
-use crate::kad::pace::Pace;
 use crate::kad::position::{Distance, Position};
+use crate::kad::request::{Purpose, Requests, Sent};
 use crate::kad::values::{Get, Store};
 use crate::kad::{Kad, KadEvent, MAX_FOUND, QueryId, Timer, message};
-use crate::time::{Duration, Instant};
+use crate::time::Duration;
 use crate::wire::Message;
 use crate::wire::kad::{KadKind, KadMessage, KadPeer};
 
@@ -27,18 +27,8 @@ const MAX_BACKGROUND: usize = 4;
 /// Queries waiting. One more ends at once without result.
 const MAX_WAITING: usize = 1024;
 
-/// So long after a connection is lost, it is known to be, and what was asked over it is asked again.
-pub(super) const SECOND_ATTEMPT: Duration = Duration::from_millis(10);
-
-/// Requests in flight whose query is over, kept only to learn whether the peer is alive.
-const MAX_ORPHANS: usize = 1024;
-
 /// Entries of the table a lookup may fall back on, if there are as many: of fewer, all may be gone.
 const MIN_SEEDS: usize = 20;
-
-/// A connected peer that has not answered when answers usually have come, or at the latest after this part of the
-/// request's time, is slow. Who must be dialled, for which a handshake's round trips come first, has twice as long.
-const SLOW_DIVISOR: u32 = 3;
 
 #[derive(Debug, Default)]
 pub(super) struct Queries {
@@ -46,13 +36,6 @@ pub(super) struct Queries {
     running: BTreeMap<QueryId, Query>,
     waiting: VecDeque<Waiting>,
     background: VecDeque<Waiting>,
-    requests: BTreeMap<RequestId, Sent>,
-    /// Requests sent since the start.
-    pub(super) sent: u64,
-    /// Of peers that were connected when asked.
-    pace: Pace,
-    /// Of peers that had to be dialled.
-    dial_pace: Pace,
 }
 
 #[derive(Debug)]
@@ -100,67 +83,10 @@ pub(super) enum Region {
     OwnThrough(PeerIx),
 }
 
-/// A request in flight.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sent {
-    pub(super) peer: PeerIx,
-    /// The answer must be of the same kind.
-    pub(super) kind: KadKind,
-    purpose: Purpose,
-    at: Instant,
-    /// The peer had to be dialled first.
-    dialled: bool,
-    slow: bool,
-    attempt: Attempt,
-}
-
-/// A peer may close a connection that it has too many of while it is asked over it: the question is asked once more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Attempt {
-    First,
-    /// The connection was lost, the second attempt is due soon.
-    Lost,
-    Second,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Purpose {
-    Lookup(QueryId),
-    Store(QueryId),
-    /// Entry correction, liveness: the answer itself does not matter.
-    Touch,
-}
-
-impl Sent {
-    fn new(cx: &Cx<'_>, peer: PeerIx, kind: KadKind, purpose: Purpose) -> Self {
-        let dialled = !cx.peers.is_connected(peer);
-        Self { peer, kind, purpose, at: cx.now, dialled, slow: false, attempt: Attempt::First }
-    }
-}
-
 impl Queries {
     pub(super) fn new_id(&mut self) -> QueryId {
         self.next_id += 1;
         QueryId(self.next_id)
-    }
-
-    /// Does a request wait for this peer's answer?
-    pub(super) fn await_answer_of(&self, peer: PeerIx) -> bool {
-        self.requests.values().any(|sent| sent.peer == peer)
-    }
-
-    pub(super) fn take_request(&mut self, id: RequestId) -> Option<Sent> {
-        self.requests.remove(&id)
-    }
-
-    /// The connection a lookup's question went over is gone. True when the question will be asked again.
-    pub(super) fn has_lost(&mut self, id: RequestId) -> bool {
-        let Some(sent) = self.requests.get_mut(&id) else { return false };
-        let again = sent.attempt == Attempt::First && matches!(sent.purpose, Purpose::Lookup(_));
-        if again {
-            sent.attempt = Attempt::Lost;
-        }
-        again
     }
 
     pub(super) fn get_mut(&mut self, id: QueryId) -> Option<(&Bytes, &mut Get)> {
@@ -169,6 +95,27 @@ impl Queries {
             Work::Get(get) => Some((&query.key, get)),
             Work::Closest | Work::Refresh(_) | Work::Put(_) | Work::Provide { .. } | Work::Providers { .. } => None,
         }
+    }
+
+    pub(super) fn is_running(&self, id: QueryId) -> bool {
+        self.running.contains_key(&id)
+    }
+
+    pub(super) fn lookup_mut(&mut self, id: QueryId) -> Option<&mut Lookup> {
+        self.running.get_mut(&id).map(|query| &mut query.lookup)
+    }
+
+    /// What each candidate of a running query is asked.
+    pub(super) fn question(&self, id: QueryId) -> Option<Message> {
+        self.running.get(&id).map(|query| query.question.clone())
+    }
+
+    /// Is this the answer of a peer that has stored what the query puts?
+    pub(super) fn is_echo(&self, id: QueryId, msg: &KadMessage) -> bool {
+        self.running.get(&id).is_some_and(|query| match &query.work {
+            Work::Put(store) => store.is_echo(&query.key, msg),
+            Work::Closest | Work::Refresh(_) | Work::Get(_) | Work::Provide { .. } | Work::Providers { .. } => false,
+        })
     }
 
     pub(super) fn store_mut(&mut self, id: QueryId) -> Option<&mut Store> {
@@ -186,18 +133,12 @@ impl Queries {
         of_key.map(|(id, ..)| id).collect()
     }
 
-    #[cfg(test)]
-    pub(super) fn open_requests(&self) -> usize {
-        self.requests.len()
-    }
-
     /// See `Kad::assert_bounds`.
-    pub(super) fn assert_bounds(&self, config: &KadConfig) {
+    pub(super) fn assert_bounds(&self, requests: &Requests, config: &KadConfig) {
         assert!(self.running.len() <= MAX_RUNNING);
         assert!(self.waiting.len() <= MAX_WAITING && self.background.len() <= MAX_WAITING);
         for (id, query) in &self.running {
-            let of_lookup = self.requests.values().filter(|sent| sent.purpose == Purpose::Lookup(*id));
-            let (all, slow) = of_lookup.fold((0, 0), |(all, slow), sent| (all + 1, slow + usize::from(sent.slow)));
+            let (all, slow) = requests.of_lookup(*id);
             assert!(query.lookup.is_within(all - slow, slow), "more than the lookup allows itself in flight");
             let alpha = config.alpha.max(1);
             assert!(all - slow <= alpha && all <= 2 * alpha, "more than alpha in flight");
@@ -355,98 +296,7 @@ impl Kad {
         }
     }
 
-    /// Sends a request of its own, beside any lookup.
-    pub(super) fn ask(&mut self, cx: &mut Cx<'_>, peer: PeerIx, msg: KadMessage, purpose: Purpose) {
-        let kind = msg.kind;
-        self.send(cx, msg.into(), Sent::new(cx, peer, kind, purpose));
-    }
-
-    fn send(&mut self, cx: &mut Cx<'_>, msg: Message, sent: Sent) {
-        let Sent { peer, dialled, .. } = sent;
-        let request = cx.request(Owner::Kad, peer, msg);
-        self.queries.requests.insert(request, sent);
-        self.queries.sent += 1;
-        let part = cx.config.kad.request_timeout / SLOW_DIVISOR;
-        let (pace, limit) = if dialled { (self.queries.dial_pace, 2 * part) } else { (self.queries.pace, part) };
-        let patience = pace.patience(limit).unwrap_or(part);
-        self.timers.set(Timer::Request(request), cx.now + patience.max(Duration::from_millis(1)));
-    }
-
-    /// Asks again what was asked over a connection that is gone, unless the lookup has ended or the peer is out of reach.
-    fn ask_again(&mut self, cx: &mut Cx<'_>, lost: Sent) {
-        let Purpose::Lookup(id) = lost.purpose else { return };
-        let question = self.queries.running.get(&id).map(|query| query.question.clone());
-        match question.filter(|_| cx.peers.is_reachable(cx.now, lost.peer)) {
-            Some(question) => {
-                let sent = Sent::new(cx, lost.peer, lost.kind, lost.purpose);
-                self.send(cx, question, Sent { slow: lost.slow, attempt: Attempt::Second, ..sent });
-            }
-            None => {
-                self.doubt(cx, lost.peer);
-                self.unanswered(cx, &lost);
-            }
-        }
-    }
-
-    /// A request has waited: first it counts as slow, then as failed.
-    pub(super) fn handle_overdue(&mut self, cx: &mut Cx<'_>, id: RequestId) {
-        let Some(sent) = self.queries.requests.get_mut(&id) else { return };
-        if sent.attempt == Attempt::Lost {
-            let lost = *sent;
-            self.queries.requests.remove(&id);
-            return self.ask_again(cx, lost);
-        }
-        if sent.slow {
-            let sent = *sent;
-            self.queries.requests.remove(&id);
-            self.doubt(cx, sent.peer);
-            self.unanswered(cx, &sent);
-            return;
-        }
-        sent.slow = true;
-        let Sent { peer, purpose, at, .. } = *sent;
-        let deadline = at + cx.config.kad.request_timeout;
-        self.timers.set(Timer::Request(id), deadline.max(cx.now + Duration::from_millis(1)));
-        if let Purpose::Lookup(query) = purpose
-            && let Some(running) = self.queries.running.get_mut(&query)
-        {
-            running.lookup.slow(peer);
-            self.advance(cx, query);
-        }
-    }
-
-    pub(super) fn unanswered(&mut self, cx: &mut Cx<'_>, sent: &Sent) {
-        match sent.purpose {
-            Purpose::Lookup(id) => {
-                if let Some(query) = self.queries.running.get_mut(&id) {
-                    query.lookup.fail(sent.peer);
-                    self.advance(cx, id);
-                }
-            }
-            Purpose::Store(id) => self.acknowledged(cx, id, false),
-            Purpose::Touch => {}
-        }
-    }
-
-    pub(super) fn answered(&mut self, cx: &mut Cx<'_>, sent: &Sent, msg: &KadMessage) {
-        let pace = if sent.dialled { &mut self.queries.dial_pace } else { &mut self.queries.pace };
-        pace.sample(cx.now.since(sent.at));
-        match sent.purpose {
-            Purpose::Lookup(id) => self.lookup_answered(cx, id, sent.peer, msg),
-            Purpose::Store(id) => {
-                let ok = self.queries.running.get(&id).is_some_and(|query| match &query.work {
-                    Work::Put(store) => store.is_echo(&query.key, msg),
-                    Work::Closest | Work::Refresh(_) | Work::Get(_) | Work::Provide { .. } | Work::Providers { .. } => {
-                        false
-                    }
-                });
-                self.acknowledged(cx, id, ok);
-            }
-            Purpose::Touch => {}
-        }
-    }
-
-    fn lookup_answered(&mut self, cx: &mut Cx<'_>, id: QueryId, peer: PeerIx, msg: &KadMessage) {
+    pub(super) fn lookup_answered(&mut self, cx: &mut Cx<'_>, id: QueryId, peer: PeerIx, msg: &KadMessage) {
         let Some(query) = self.queries.running.get_mut(&id) else { return };
         let Some(by) = query.lookup.answer(peer) else { return };
         learn(cx, &mut query.lookup, by, &msg.closer);
@@ -541,24 +391,6 @@ impl Kad {
                 self.raise(KadEvent::Providers { query: id, providers: found, last: true, asked, answered });
             }
         }
-    }
-
-    fn shed_orphans(&mut self) {
-        let queries = &mut self.queries;
-        if queries.requests.len() <= MAX_ORPHANS {
-            return;
-        }
-        let timers = &mut self.timers;
-        queries.requests.retain(|id, sent| {
-            let keep = match sent.purpose {
-                Purpose::Lookup(query) | Purpose::Store(query) => queries.running.contains_key(&query),
-                Purpose::Touch => true,
-            };
-            if !keep {
-                timers.clear(Timer::Request(*id));
-            }
-            keep
-        });
     }
 }
 

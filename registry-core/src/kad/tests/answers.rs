@@ -169,6 +169,28 @@ fn a_slow_peer_that_is_connected_is_waited_for_unless_another_takes_its_place() 
 }
 
 #[test]
+fn what_is_asked_over_a_connection_that_is_lost_is_asked_once_more() {
+    let mut script = Script::new(|_| {});
+    let (answers, closes) = (script.join(1), script.join(2));
+    script.pass(Duration::from_secs(60));
+    let (first, lost): (Vec<_>, Vec<_>) =
+        find(&mut script, b"key").into_iter().partition(|asked| asked.peer == TestWorld::peer_id(1));
+    script.answer(&first[0], |_| {});
+    let lose = |script: &mut Script, id| {
+        script.kad.handle_request_failed(&mut script.world.cx(), id, RequestError::Disconnected);
+        script.world.disconnect(closes);
+        script.pass(Duration::from_millis(100));
+    };
+    lose(&mut script, lost[0].id);
+    assert!(closest(&mut script).is_none());
+    script.world.meet(2, Side::Dialer, ALL_PROTOCOLS);
+    let again = script.done().asked;
+    assert_eq!((again.len(), again[0].peer), (1, TestWorld::peer_id(2)));
+    lose(&mut script, again[0].id);
+    assert_eq!(closest(&mut script), Some((Vec::from([answers]), 2, 1)));
+}
+
+#[test]
 fn a_lookup_does_not_end_with_the_closest_of_the_table_when_all_of_them_are_gone() {
     let mut script = Script::new(|config| config.k = 2);
     (1..=6).for_each(|n| {
@@ -387,7 +409,7 @@ fn connections_to_the_next_candidates_are_opened_ahead_but_requests_are_not() {
     script.answer(&asked[0], |msg| msg.closer = (2..=12).map(kad_peer).collect());
     let dials = script.world.actions().into_iter().filter(|action| matches!(action, Action::Dial { .. })).count();
     assert_eq!(dials, 11);
-    let open = script.kad.queries.open_requests();
+    let open = script.kad.requests.len();
     assert_eq!(open, 3);
 }
 
