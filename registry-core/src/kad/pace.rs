@@ -1,4 +1,5 @@
-//! How long an answer usually takes: the estimator of RFC 6298, in integers.
+//! How long an answer usually takes: the estimator of RFC 6298, in integers. It speaks for many peers, near and far, not for
+//! one path, so it learns and forgets four times as slowly.
 
 use crate::time::{Duration, micros};
 
@@ -18,8 +19,8 @@ impl Pace {
         if self.mean == 0 {
             *self = Self { mean: time, deviation: time / 2 };
         } else {
-            self.deviation = self.deviation - self.deviation / 4 + self.mean.abs_diff(time) / 4;
-            self.mean = self.mean - self.mean / 8 + time / 8;
+            self.deviation = self.deviation - self.deviation / 16 + self.mean.abs_diff(time) / 16;
+            self.mean = self.mean - self.mean / 32 + time / 32;
         }
     }
 
@@ -33,6 +34,19 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_few_far_peers_among_near_ones_are_not_late() {
+        let mut pace = Pace::default();
+        for answer in 0..200 {
+            let (near, far) = (Duration::from_millis(80), Duration::from_millis(240));
+            let is_far = answer % 6 == 5;
+            if is_far && answer > 60 {
+                assert!(pace.patience(Duration::from_secs(2)) > Some(far), "after {answer} answers");
+            }
+            pace.sample(if is_far { far } else { near });
+        }
+    }
 
     #[test]
     fn patience_follows_the_answers_within_its_bounds() {
