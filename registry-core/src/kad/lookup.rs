@@ -194,8 +194,8 @@ impl Lookup {
     }
 
     /// True when nothing that could improve the result is left; `found` says that what is looked for was among the
-    /// answers. It becomes true when every request ends in `answer` or `fail`: each asked candidate is asked once, and at
-    /// most `MAX_ASKED` are.
+    /// answers. It becomes true when every request ends in `answer` or `fail`: at most `MAX_ASKED` candidates are
+    /// asked.
     pub(crate) fn is_finished(&self, found: bool) -> bool {
         let answered = |candidate: &Candidate| candidate.state == State::Answered;
         let nearest = self.candidates.iter().filter(|candidate| candidate.state != State::Failed);

@@ -5,7 +5,8 @@
 //! | `position` | the key space and its metric |
 //! | `table` | k-buckets with seniority |
 //! | `lookup` | the iterative lookup, pure |
-//! | `query`, `pace` | running lookups and what each is for; requests in flight, and when one is slow |
+//! | `query` | running lookups and what each is for |
+//! | `request`, `pace` | requests in flight, when one is slow, and when it is made again |
 //! | `values` | reading and writing values: quorum, selection, entry correction |
 //! | `server` | answers to peers |
 //! | `validator`, `ipns` | which values are valid, which is better |
@@ -297,7 +298,7 @@ impl Kad {
     }
 
     pub(crate) fn handle_request_failed(&mut self, cx: &mut Cx<'_>, id: RequestId, why: RequestError) {
-        if why == RequestError::Disconnected && self.is_asked_again(cx, id) {
+        if why == RequestError::Disconnected && self.retry_lost(cx, id) {
             return;
         }
         let Some(sent) = self.requests.take(id) else { return };

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
+use crate::config::Config;
 use crate::cx::Cx;
 use crate::id::{Owner, PeerIx, RequestId};
 use crate::kad::pace::Pace;
@@ -10,14 +11,15 @@ use crate::time::{Duration, Instant};
 use crate::wire::Message;
 use crate::wire::kad::{KadKind, KadMessage};
 
-/// So long after a connection is lost, it is known to be, and what was asked over it is asked again.
+/// What was asked over a connection that is lost is asked again after this. A shell tells of failed requests before it
+/// tells of the end of their connection.
 const SECOND_ATTEMPT: Duration = Duration::from_millis(10);
 
 /// Requests in flight whose query is over, kept only to learn whether the peer is alive.
 const MAX_ORPHANS: usize = 1024;
 
 /// A connected peer that has not answered when answers usually have come, or at the latest after this part of the
-/// request's time, is slow. Who must be dialled, for which a handshake's round trips come first, has twice as long.
+/// request's time, is slow. Who must be dialled has twice that part, once it is known how long handshakes take.
 const SLOW_DIVISOR: u32 = 3;
 
 #[derive(Debug, Default)]
@@ -39,6 +41,8 @@ pub(super) struct Sent {
     pub(super) kind: KadKind,
     purpose: Purpose,
     at: Instant,
+    /// Of both attempts.
+    deadline: Instant,
     /// The peer had to be dialled first.
     dialled: bool,
     slow: bool,
@@ -65,7 +69,8 @@ pub(super) enum Purpose {
 impl Sent {
     pub(super) fn new(cx: &Cx<'_>, peer: PeerIx, kind: KadKind, purpose: Purpose) -> Self {
         let dialled = !cx.peers.is_connected(peer);
-        Self { peer, kind, purpose, at: cx.now, dialled, slow: false, attempt: Attempt::First }
+        let deadline = cx.now + cx.config.kad.request_timeout.max(Duration::from_millis(1));
+        Self { peer, kind, purpose, at: cx.now, deadline, dialled, slow: false, attempt: Attempt::First }
     }
 }
 
@@ -77,6 +82,19 @@ impl Requests {
 
     pub(super) fn take(&mut self, id: RequestId) -> Option<Sent> {
         self.in_flight.remove(&id)
+    }
+
+    /// After this an answer is late.
+    fn patience(&self, config: &Config, dialled: bool) -> Duration {
+        let (unknown, longest) = patience_limits(config, dialled);
+        let pace = if dialled { self.dial_pace } else { self.pace };
+        pace.patience(longest).unwrap_or(unknown)
+    }
+
+    fn learn(&mut self, config: &Config, dialled: bool, time: Duration) {
+        let (_, longest) = patience_limits(config, dialled);
+        let pace = if dialled { &mut self.dial_pace } else { &mut self.pace };
+        pace.sample(time.min(longest));
     }
 
     /// How many requests of a lookup are in flight, and how many of them are slow.
@@ -91,6 +109,12 @@ impl Requests {
     }
 }
 
+/// How long to wait while nothing is known, and at most.
+fn patience_limits(config: &Config, dialled: bool) -> (Duration, Duration) {
+    let part = config.kad.request_timeout / SLOW_DIVISOR;
+    (part, if dialled { 2 * part } else { part })
+}
+
 impl Kad {
     /// Sends a request of its own, beside any lookup.
     pub(super) fn ask(&mut self, cx: &mut Cx<'_>, peer: PeerIx, msg: KadMessage, purpose: Purpose) {
@@ -99,20 +123,18 @@ impl Kad {
     }
 
     pub(super) fn send(&mut self, cx: &mut Cx<'_>, msg: Message, sent: Sent) {
-        let Sent { peer, dialled, .. } = sent;
-        let request = cx.request(Owner::Kad, peer, msg);
+        let request = cx.request(Owner::Kad, sent.peer, msg);
         self.requests.in_flight.insert(request, sent);
         self.requests.sent += 1;
-        let part = cx.config.kad.request_timeout / SLOW_DIVISOR;
-        let (pace, limit) = if dialled { (self.requests.dial_pace, 2 * part) } else { (self.requests.pace, part) };
-        let patience = pace.patience(limit).unwrap_or(part);
-        self.timers.set(Timer::Request(request), cx.now + patience.max(Duration::from_millis(1)));
+        let patience = self.requests.patience(cx.config, sent.dialled).max(Duration::from_millis(1));
+        self.timers.set(Timer::Request(request), (cx.now + patience).min(sent.deadline));
     }
 
-    /// The connection a request went over is gone. True when what it asks is going to be asked again.
-    pub(super) fn is_asked_again(&mut self, cx: &Cx<'_>, id: RequestId) -> bool {
+    /// The connection a request went over is gone. Plans a second attempt if a lookup waits for the answer, and says so.
+    pub(super) fn retry_lost(&mut self, cx: &Cx<'_>, id: RequestId) -> bool {
         let Some(sent) = self.requests.in_flight.get_mut(&id) else { return false };
-        let again = sent.attempt == Attempt::First && matches!(sent.purpose, Purpose::Lookup(_));
+        let is_awaited = !sent.slow && matches!(sent.purpose, Purpose::Lookup(_));
+        let again = is_awaited && sent.attempt == Attempt::First;
         if again {
             sent.attempt = Attempt::Lost;
             self.timers.set(Timer::Request(id), cx.now + SECOND_ATTEMPT);
@@ -128,7 +150,7 @@ impl Kad {
         };
         if let Some(question) = question.filter(|_| cx.peers.is_reachable(cx.now, lost.peer)) {
             let sent = Sent::new(cx, lost.peer, lost.kind, lost.purpose);
-            self.send(cx, question, Sent { slow: lost.slow, attempt: Attempt::Second, ..sent });
+            self.send(cx, question, Sent { deadline: lost.deadline, attempt: Attempt::Second, ..sent });
         } else {
             self.given_up(cx, lost);
         }
@@ -148,8 +170,7 @@ impl Kad {
             return if sent.attempt == Attempt::Lost { self.ask_again(cx, &sent) } else { self.given_up(cx, &sent) };
         }
         sent.slow = true;
-        let Sent { peer, purpose, at, .. } = *sent;
-        let deadline = at + cx.config.kad.request_timeout;
+        let Sent { peer, purpose, deadline, .. } = *sent;
         self.timers.set(Timer::Request(id), deadline.max(cx.now + Duration::from_millis(1)));
         if let Purpose::Lookup(query) = purpose
             && let Some(lookup) = self.queries.lookup_mut(query)
@@ -173,8 +194,7 @@ impl Kad {
     }
 
     pub(super) fn answered(&mut self, cx: &mut Cx<'_>, sent: &Sent, msg: &KadMessage) {
-        let pace = if sent.dialled { &mut self.requests.dial_pace } else { &mut self.requests.pace };
-        pace.sample(cx.now.since(sent.at));
+        self.requests.learn(cx.config, sent.dialled, cx.now.since(sent.at));
         match sent.purpose {
             Purpose::Lookup(id) => self.lookup_answered(cx, id, sent.peer, msg),
             Purpose::Store(id) => {

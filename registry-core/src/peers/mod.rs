@@ -49,6 +49,9 @@ use crate::wire::Protocol;
 /// A connection this node opened that ended sooner counts as a failed dial: who hangs up at once is not redialled at once.
 const LASTING_CONNECTION: Duration = Duration::from_secs(1);
 
+/// The same for an entrance: everybody calls there, and when it is pressed it lets newcomers go after less.
+const LASTING_CALL: Duration = Duration::from_secs(5);
+
 /// Addresses this node may have; a host with more interfaces tells of the first ones.
 const MAX_LOCAL_ADDRS: usize = 32;
 
@@ -512,7 +515,8 @@ impl Peers {
     fn take_down(&mut self, config: &Config, peer: PeerIx) {
         let Some(entry) = self.book.get_mut(peer) else { return };
         let Some(conn) = entry.conn.take() else { return };
-        let short = self.now.since(conn.since) < LASTING_CONNECTION;
+        let lasting = if self.bootstraps.position(&entry.id).is_some() { LASTING_CALL } else { LASTING_CONNECTION };
+        let short = self.now.since(conn.since) < lasting;
         match (conn.side, short, entry.closing) {
             (_, _, true) => {}
             (Side::Dialer, true, false) => note_failure(&mut self.rng, self.now, &config.peers, entry),

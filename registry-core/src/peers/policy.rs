@@ -27,8 +27,8 @@ const LONELY_INTERVAL: Duration = Duration::from_secs(30);
 const VISITS_APART: Duration = Duration::from_secs(10);
 
 /// Above one and a half times the maximum, the grace is shorter by this factor: newcomers, who need an answer or two to
-/// find others, come and go quickly, before the node is so full that it must close its door to them. To its dialler so
-/// short a connection is a failure: it calls on the others first.
+/// find others, come and go quickly, before the node is so full that it must close its door to them. Who called on an
+/// entrance for so short a time calls on others first (`LASTING_CALL`).
 const PRESSURE: u32 = 10;
 
 /// When to look at the number of connections next.

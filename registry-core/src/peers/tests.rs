@@ -458,6 +458,29 @@ fn a_bootstrap_peer_that_hangs_up_at_once_is_tried_again_later() {
 }
 
 #[test]
+fn an_entrance_that_lets_go_is_left_alone_longer_than_others_that_do() {
+    let mut world = TestWorld::new(quiet());
+    world.peers.add_bootstrap(world.now, &world.config, &mut world.out, TestWorld::addr(1));
+    let [entrance, other] = [1, 2].map(|n| {
+        let peer = world.connect(n);
+        world.disconnect(peer);
+        peer
+    });
+    for (lasted, entrance_is_reachable) in [(Duration::from_secs(2), false), (Duration::from_secs(5), true)] {
+        world.advance(Duration::from_secs(600));
+        for n in [1, 2] {
+            world.connect(n);
+        }
+        world.advance(lasted);
+        for peer in [entrance, other] {
+            world.disconnect(peer);
+        }
+        assert_eq!(world.peers.is_reachable(world.now, entrance), entrance_is_reachable);
+        assert!(world.peers.is_reachable(world.now, other));
+    }
+}
+
+#[test]
 fn confirmed_addresses_are_stored_together_and_lead_back_after_a_restart() {
     let mut world = TestWorld::default();
     for n in 0..3 {

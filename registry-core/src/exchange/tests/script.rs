@@ -143,7 +143,7 @@ impl Script {
         while self.exchange.next_deadline().is_some_and(|at| at < end) {
             self.wake();
         }
-        self.world.now = end;
+        self.world.advance(end.since(self.world.now));
     }
 
     fn sent(&self, actions: &[Action]) -> Vec<(usize, BitswapMessage)> {

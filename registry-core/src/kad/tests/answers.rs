@@ -179,15 +179,29 @@ fn what_is_asked_over_a_connection_that_is_lost_is_asked_once_more() {
     let lose = |script: &mut Script, id| {
         script.kad.handle_request_failed(&mut script.world.cx(), id, RequestError::Disconnected);
         script.world.disconnect(closes);
-        script.pass(Duration::from_millis(100));
+        script.pass(Duration::from_millis(50));
+        script.world.meet(2, Side::Dialer, ALL_PROTOCOLS);
+        script.done().asked
     };
-    lose(&mut script, lost[0].id);
-    assert!(closest(&mut script).is_none());
-    script.world.meet(2, Side::Dialer, ALL_PROTOCOLS);
-    let again = script.done().asked;
+    let again = lose(&mut script, lost[0].id);
     assert_eq!((again.len(), again[0].peer), (1, TestWorld::peer_id(2)));
-    lose(&mut script, again[0].id);
+    assert!(closest(&mut script).is_none());
+    script.pass(Duration::from_millis(1_500));
+    assert!(lose(&mut script, again[0].id).is_empty());
     assert_eq!(closest(&mut script), Some((Vec::from([answers]), 2, 1)));
+}
+
+#[test]
+fn a_late_question_whose_connection_is_lost_is_not_asked_again() {
+    let mut script = Script::new(|_| {});
+    let late = script.join(1);
+    script.pass(Duration::from_secs(60));
+    let asked = find(&mut script, b"key");
+    script.pass(Duration::from_secs(2));
+    assert!(closest(&mut script).is_none());
+    script.kad.handle_request_failed(&mut script.world.cx(), asked[0].id, RequestError::Disconnected);
+    script.world.disconnect(late);
+    assert_eq!(closest(&mut script), Some((Vec::new(), 1, 0)));
 }
 
 #[test]
