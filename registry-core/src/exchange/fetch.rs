@@ -18,7 +18,9 @@ const MAX_TODO: usize = 1 << 18;
 /// Inner nodes of one content: 64 TiB of files, or as many directories.
 const MAX_NODES: usize = 1 << 16;
 /// Providers known for one content. Far more than are used at once; the rest replaces those that fail.
-pub(super) const MAX_CANDIDATES: usize = 64;
+const MAX_CANDIDATES: usize = 64;
+/// With so many known, no further ones are asked by chance: room is left for those that are found.
+const MAX_STRANGERS: usize = 32;
 /// A declared size never counts for more, so that sums of lies stay sums.
 const MAX_CLAIM: u64 = 1 << 50;
 /// Expected length of an inner node of unknown length: one of 1024 children.
@@ -242,8 +244,22 @@ impl Fetch {
         (ended, self.ops.first().map(|(_, since)| *since + patience))
     }
 
-    pub(super) fn may_add_provider(&self) -> bool {
+    /// Is there room for a peer that is said to have the content?
+    pub(super) fn has_room(&self) -> bool {
         self.providers.len() < MAX_CANDIDATES
+    }
+
+    /// Is there room for a peer that is asked by chance?
+    pub(super) fn has_room_for_stranger(&self) -> bool {
+        self.providers.len() < MAX_STRANGERS
+    }
+
+    /// Takes out one that lacks the content, if there is any.
+    pub(super) fn take_lacking(&mut self) -> Option<PeerIx> {
+        let (peer, _) = self.providers.iter().find(|(_, standing)| **standing == Standing::Lacks)?;
+        let peer = *peer;
+        self.providers.remove(&peer);
+        Some(peer)
     }
 
     fn is_new(&mut self, place: &Place) -> bool {

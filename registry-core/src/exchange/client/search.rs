@@ -32,9 +32,9 @@ impl Client {
             if cx.peers.id(*peer).is_none_or(|id| id == cx.local.id) || cx.peers.is_banned(cx.now, *peer) {
                 continue;
             }
-            match fetch.providers.get(peer) {
+            match fetch.providers.get(peer).copied() {
                 Some(Standing::Asked) => drop(fetch.providers.insert(*peer, Standing::Has)),
-                None if fetch.may_add_provider() => {
+                None if fetch.has_room() || forget_lacking(cx, fetch) => {
                     cx.peers.pin(*peer);
                     fetch.providers.insert(*peer, Standing::Has);
                 }
@@ -149,9 +149,9 @@ impl Client {
         if !fetch.missing || fetch.finishing || !self.up.contains(&peer) {
             return;
         }
-        match fetch.providers.get(&peer) {
+        match fetch.providers.get(&peer).copied() {
             Some(Standing::Lacks | Standing::Asked) => {}
-            None if fetch.may_add_provider() => cx.peers.pin(peer),
+            None if fetch.has_room_for_stranger() || forget_lacking(cx, fetch) => cx.peers.pin(peer),
             Some(Standing::Has | Standing::Barred) | None => return,
         }
         fetch.providers.insert(peer, Standing::Asked);
@@ -203,4 +203,11 @@ impl Client {
             has.filter(|(peer, _)| self.up.contains(peer)).count()
         })
     }
+}
+
+/// Makes room for one more, if somebody lacks the content.
+fn forget_lacking(cx: &mut Cx<'_>, fetch: &mut Fetch) -> bool {
+    let lacking = fetch.take_lacking();
+    lacking.into_iter().for_each(|peer| cx.peers.release(peer));
+    lacking.is_some()
 }

@@ -378,6 +378,31 @@ fn who_comes_from_the_waiting_room_has_its_own_patience_too() {
 }
 
 #[test]
+fn peers_asked_by_chance_leave_room_for_providers() {
+    for answers in [false, true] {
+        let mut script = Script::new(0);
+        let (root, _) = raw(b"wanted");
+        script.fetch(1, root);
+        script.has(false);
+        let mut asked = Vec::new();
+        for n in 0..100 {
+            script.up(n);
+            let actions = script.take();
+            let wants = script.wants(&actions);
+            asked.extend(wants.iter().map(|(peer, ..)| *peer));
+            for (peer, ..) in wants.into_iter().filter(|_| answers) {
+                let lacks = vec![(Cid::Known(root), Presence::DontHave)];
+                script.message(peer, &BitswapMessage { presences: lacks, ..BitswapMessage::default() });
+            }
+        }
+        assert_eq!(asked.len(), if answers { 100 } else { 32 }, "who lacks it makes room, who is silent does not");
+        let named = script.world.know(100);
+        script.exchange.add_providers(&mut script.world.cx(), root, &[named], true);
+        assert!(script.take().iter().any(|action| matches!(action, Action::Dial { .. })));
+    }
+}
+
+#[test]
 fn whoever_is_late_is_backed_up_and_then_cancelled() {
     let mut script = Script::new(2);
     let (root, block, from) = script.start(&[0, 1]);
