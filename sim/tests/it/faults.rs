@@ -174,12 +174,16 @@ fn whoever_was_connected_to_a_lost_machine_hears_of_its_end() {
     }
 }
 
+/// Pairs of which one knows of a connection and the other does not.
+fn halves(net: &Net) -> usize {
+    let knows = |a: NodeIx, b| net.world.host(a).peers().contains(&b);
+    let pairs = (0..NODES).flat_map(|a| (0..a).map(move |b| (a, b)));
+    pairs.filter(|(a, b)| knows(*a, *b) != knows(*b, *a)).count()
+}
+
 #[test]
 fn the_end_of_a_connection_waits_for_its_way_and_is_not_lost() {
     let mut net = Net::new(Datagrams);
-    let is_half = |net: &Net, a, b| net.world.host(a).peers().contains(&b) != net.world.host(b).peers().contains(&a);
-    let halves =
-        |net: &Net| (0..NODES).flat_map(|a| (0..a).map(move |b| (a, b))).filter(|(a, b)| is_half(net, *a, *b)).count();
     assert!(net.world.impose(ID, &Fault::Partition { paths: Paths::Both }, &[2]));
     net.wait(22);
     assert!(halves(&net) > 0, "some have given up, and others have not");
@@ -187,6 +191,23 @@ fn the_end_of_a_connection_waits_for_its_way_and_is_not_lost() {
     assert!(net.world.lift(ID));
     net.wait(2);
     assert_eq!(halves(&net), 0);
+}
+
+#[test]
+fn the_end_of_a_connection_outlives_a_second_crash() {
+    let mut net = Net::new(Datagrams);
+    let crash = Fault::Crash { down: Down::Refusing, disk_lost: false };
+    assert!(net.world.impose(ID, &Fault::Clog { paths: Paths::Both }, &[2]));
+    assert!(net.world.impose(ID + 6, &Fault::Undialable, &[2]));
+    assert!(net.world.impose(ID + 2, &crash, &[0]));
+    net.wait(1);
+    assert!(net.world.lift(ID + 2));
+    net.wait(1);
+    assert!(net.world.impose(ID + 4, &crash, &[0]));
+    assert!(net.world.host(2).peers().contains(&0));
+    assert!(net.world.lift(ID));
+    net.wait(2);
+    assert!(!net.world.host(2).peers().contains(&0));
 }
 
 #[test]

@@ -181,9 +181,12 @@ impl Conditions {
         pairs.into_iter().filter_map(|pair| Some((pair, self.held.remove(&pair)?))).collect()
     }
 
-    /// What a node has sent and what did not get away is lost with it.
+    /// What a node has sent and what did not get away is lost with it, but for the ends of its connections: whoever was
+    /// at the other end of one notices.
     pub(in crate::engine) fn forget(&mut self, ix: NodeIx) {
-        self.held.retain(|(from, _), _| *from != ix);
+        for (_, held) in self.held.iter_mut().filter(|((from, _), _)| *from == ix) {
+            held.retain(|payload| matches!(payload, Payload::Hangup { .. }));
+        }
         self.backlogs.remove(&ix);
     }
 
