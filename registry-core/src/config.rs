@@ -58,7 +58,8 @@ pub struct PeersConfig {
     pub low_connections: usize,
     /// See `low_connections`. At twice this number further inbound connections are closed at once.
     pub max_connections: usize,
-    /// A younger connection is not trimmed; with more than one and a half times `max_connections`, a tenth of this is enough.
+    /// A younger connection is not trimmed; with more than one and a half times `max_connections`, a tenth of this is
+    /// enough.
     pub trim_grace: Duration,
     /// First wait after a failed dial; doubles (jittered) up to `max_backoff`.
     pub min_backoff: Duration,

@@ -1,5 +1,5 @@
-//! How long an answer usually takes: the estimator of RFC 6298, in integers. It speaks for many peers, near and far, not for
-//! one path, so it forgets four times as slowly; at first it learns from each answer as much as from all before.
+//! How long an answer usually takes: the estimator of RFC 6298, in integers. It speaks for many peers, near and far, not
+//! for one path, so it forgets four times as slowly; at first it learns from each answer as much as from all before.
 
 use crate::time::{Duration, micros};
 
