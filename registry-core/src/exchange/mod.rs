@@ -75,9 +75,8 @@ impl Exchange {
         self.client.cancel(cx, op);
     }
 
-    /// Providers found for a root. Whether the search goes on makes no difference: the fetch has its own plan of when
-    /// to look again.
-    pub(crate) fn add_providers(&mut self, cx: &mut Cx<'_>, root: BlockId, providers: &[PeerIx], _last: bool) {
+    /// Providers found for a root. When to look again is the fetch's own plan.
+    pub(crate) fn add_providers(&mut self, cx: &mut Cx<'_>, root: BlockId, providers: &[PeerIx]) {
         self.client.add_providers(cx, root, providers);
     }
 

@@ -95,7 +95,7 @@ impl Machine {
             10 => {
                 let root = self.root(choices);
                 let peers: Vec<_> = (0..choices.below(PEERS + 1)).map(|n| self.peer(n)).collect();
-                self.exchange.add_providers(&mut self.world.cx(), root, &peers, choices.below(2) == 0);
+                self.exchange.add_providers(&mut self.world.cx(), root, &peers);
             }
             _ => self.oddity(choices),
         }

@@ -266,7 +266,7 @@ impl Node {
                 }
                 match purpose {
                     Some(Purpose::Content(root)) => {
-                        self.exchange.add_providers(cx!(self, exchange), root, &providers, last);
+                        self.exchange.add_providers(cx!(self, exchange), root, &providers);
                     }
                     Some(Purpose::Holders(publisher)) if last => {
                         self.sync.handle_holders(cx!(self, sync), &self.catalog, publisher, &providers);

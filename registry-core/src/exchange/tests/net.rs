@@ -251,7 +251,7 @@ impl Net {
                     let providers = self.providers.get(root).cloned().unwrap_or_default();
                     let peers: Vec<_> =
                         providers.iter().map(|p| node.world.peers.intern(TestWorld::peer_id(*p as u64))).collect();
-                    node.exchange.add_providers(&mut node.world.cx(), *root, &peers, true);
+                    node.exchange.add_providers(&mut node.world.cx(), *root, &peers);
                 }
                 node.events.push((node.world.now, event));
             }

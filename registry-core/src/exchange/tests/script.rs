@@ -103,7 +103,7 @@ impl Script {
     /// Names providers; returns what they are asked.
     pub(super) fn provide(&mut self, root: BlockId, peers: &[usize]) -> Vec<(usize, WantKind, BlockId)> {
         let peers: Vec<_> = peers.iter().map(|n| self.peers[*n]).collect();
-        self.exchange.add_providers(&mut self.world.cx(), root, &peers, true);
+        self.exchange.add_providers(&mut self.world.cx(), root, &peers);
         let actions = self.take();
         self.wants(&actions)
     }
@@ -397,7 +397,7 @@ fn peers_asked_by_chance_leave_room_for_providers() {
         }
         assert_eq!(asked.len(), if answers { 100 } else { 32 }, "who lacks it makes room, who is silent does not");
         let named = script.world.know(100);
-        script.exchange.add_providers(&mut script.world.cx(), root, &[named], true);
+        script.exchange.add_providers(&mut script.world.cx(), root, &[named]);
         assert!(script.take().iter().any(|action| matches!(action, Action::Dial { .. })));
     }
 }
