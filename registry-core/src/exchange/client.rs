@@ -188,9 +188,9 @@ impl Client {
                 durable = Some(id);
             }
             (Pending::Put { id, .. }, _) => {
-                for root in self.forget(id) {
-                    self.fail(cx, root, OpError::Storage);
-                }
+                let places = self.forget(cx, id).map_or_else(Vec::new, |wanted| wanted.places);
+                let roots: BTreeSet<_> = places.into_iter().map(|(root, _)| root).collect();
+                roots.into_iter().for_each(|root| self.fail(cx, root, OpError::Storage));
             }
             (Pending::Save { root }, _) => {
                 if let Some(fetch) = self.fetches.get_mut(&root) {
@@ -374,8 +374,7 @@ impl Client {
 
     /// A fetched block is durable.
     fn put(&mut self, cx: &mut Cx<'_>, id: BlockId, node: &NodeKind, len: u64, source: Option<PeerId>) {
-        let Some(wanted) = self.wanted.remove(&id) else { return };
-        self.in_flight = self.in_flight.saturating_sub(wanted.len);
+        let Some(wanted) = self.forget(cx, id) else { return };
         let mut credited = BTreeSet::new();
         for (root, place) in wanted.places {
             let Some(fetch) = self.fetches.get_mut(&root) else { continue };
@@ -475,25 +474,25 @@ impl Client {
             }
         }
         for id in orphans {
-            self.withdraw_all(cx, id);
-            self.forget(id);
+            self.forget(cx, id);
         }
         Some(fetch)
     }
 
-    /// Forgets a wanted block; returns the contents that lack it.
-    fn forget(&mut self, id: BlockId) -> BTreeSet<BlockId> {
-        let Some(wanted) = self.wanted.remove(&id) else { return BTreeSet::new() };
-        if wanted.is_busy() {
+    /// A block is not wanted any more. It may be asked for although it was being stored: what an earlier fetch had of it
+    /// is durable now, and a later one wanted it meanwhile.
+    fn forget(&mut self, cx: &Cx<'_>, id: BlockId) -> Option<Wanted> {
+        self.withdraw_all(cx, id);
+        let wanted = self.wanted.remove(&id)?;
+        if wanted.storing {
             self.in_flight = self.in_flight.saturating_sub(wanted.len);
         }
-        let roots: BTreeSet<_> = wanted.places.iter().map(|(root, _)| *root).collect();
-        for root in &roots {
+        for (root, _) in &wanted.places {
             if let Some(fetch) = self.fetches.get_mut(root) {
                 fetch.queue.remove(&(wanted.seq, id));
             }
         }
-        roots
+        Some(wanted)
     }
 
     fn push_want(&mut self, peer: PeerIx, id: BlockId, kind: WantKind, priority: i32) {

@@ -435,6 +435,41 @@ fn the_end_of_an_operation_withdraws_its_wants() {
 }
 
 #[test]
+fn a_block_that_an_ended_fetch_has_stored_is_not_asked_for_any_more() {
+    let mut script = Script::new(1);
+    let (whole, blocks) = file(2 * CHUNK, 1);
+    let block = |id: &BlockId| Block { prefix: prefix_of(id.codec), data: blocks[id].clone() };
+    let part = *blocks.keys().find(|id| id.codec == Codec::Raw).unwrap();
+    script.fetch(1, whole.id);
+    script.lacks();
+    script.provide(whole.id, &[0]);
+    script.receive(0, block(&whole.id));
+    script.hash();
+    script.fetch(2, part);
+    script.store(StoreResult::Done);
+    script.store(StoreResult::Done);
+    script.has(false);
+    script.provide(part, &[0]);
+    script.receive(0, block(&part));
+    script.hash();
+    script.exchange.cancel(&mut script.world.cx(), OpId(2));
+    let actions = script.has(false);
+    assert!(script.wants(&actions).contains(&(0, WantKind::Block, part)), "the first fetch wants it, too");
+    script.store(StoreResult::Done);
+    let actions = script.store(StoreResult::Done);
+    assert_eq!(script.wants(&actions), [(0, WantKind::Cancel, part)]);
+    let rest = blocks.keys().find(|id| id.codec == Codec::Raw && **id != part).unwrap();
+    script.receive(0, block(rest));
+    script.hash();
+    while script.pending_store() {
+        script.store(StoreResult::Done);
+    }
+    assert!(matches!(script.events.last(), Some(ExchangeEvent::Fetched { op: OpId(1), .. })), "{:?}", script.events);
+    assert!(!script.exchange.in_use(script.peers[0]));
+    assert_eq!(script.exchange.next_deadline(), None);
+}
+
+#[test]
 fn a_full_disk_ends_the_fetch() {
     let mut script = Script::new(1);
     let (_, block, from) = script.start(&[0]);
