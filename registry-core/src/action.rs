@@ -20,7 +20,8 @@ pub enum Action {
         dial: DialId,
         /// The expected peer; `None` when only an address is known.
         peer: Option<PeerId>,
-        /// Addresses to try, best first.
+        /// Addresses to try, best first. One where somebody else answers does not end the dial while there are others:
+        /// anybody can name wrong ones.
         addrs: Vec<Multiaddr>,
     },
     /// Close all connections to a peer.

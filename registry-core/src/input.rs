@@ -224,7 +224,7 @@ pub enum GossipVersion {
 pub enum DialError {
     /// No address answered.
     Unreachable,
-    /// Another peer answered.
+    /// Another peer answered, and no other address was left.
     WrongPeer,
     /// It took too long.
     Timeout,

@@ -80,6 +80,7 @@ fn main() -> ExitCode {
         one_way_messages_arrive_in_order_and_notices_on_streams_of_their_own,
         peers_learn_what_the_other_serves_and_when_that_changes,
         dials_fail_for_the_right_reason,
+        whoever_answers_at_another_address_does_not_end_a_dial,
         a_disconnect_ends_requests_and_is_told_once,
         attack_60_two_peers_that_dial_each_other_at_once_are_up_once_and_down_once,
         a_second_connection_of_the_same_peer_is_no_news_and_one_too_many_is_refused,

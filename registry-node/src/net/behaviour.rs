@@ -44,6 +44,14 @@ enum Refused {
     PeerId,
 }
 
+/// A dial under way, and the addresses that are tried.
+#[derive(Debug)]
+struct Dialling {
+    dial: DialId,
+    peer: Option<libp2p_identity::PeerId>,
+    addrs: Vec<Multiaddr>,
+}
+
 /// Moves frames between a swarm and a node's loop. See [`NetLink`].
 ///
 /// Put `libp2p_identify::Behaviour` beside it and pass on what identify learns with [`Behaviour::identified`]; without
@@ -59,7 +67,7 @@ pub struct Behaviour {
     peers: HashMap<libp2p_identity::PeerId, Vec<ConnectionId>>,
     incoming: HashSet<ConnectionId>,
     pending_incoming: HashSet<ConnectionId>,
-    dials: HashMap<ConnectionId, DialId>,
+    dials: HashMap<ConnectionId, Dialling>,
     requests: HashMap<RequestId, ConnectionId>,
     /// Blocks on their way out.
     blocks: HashMap<ConnectionId, usize>,
@@ -175,23 +183,29 @@ impl Behaviour {
         self.queue.push_back(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(id), event });
     }
 
-    fn dial(&mut self, dial: DialId, peer: Option<PeerId>, mut addrs: Vec<Multiaddr>) {
+    fn dial(&mut self, dial: DialId, peer: Option<PeerId>, addrs: Vec<Multiaddr>) {
         let peer = match &peer {
             Some(peer) => swarm_id(peer),
             None => addrs.first().and_then(trailing_peer),
         };
+        self.try_addrs(Dialling { dial, peer, addrs });
+    }
+
+    fn try_addrs(&mut self, dialling: Dialling) {
+        let addrs = dialling.addrs.clone();
         // A new port for each: with a reused one, two nodes that dial each other at once open one TCP connection with
         // two dialers.
-        let opts = match (peer, addrs.pop()) {
-            (_, None) => return self.tell(Input::DialFailed { dial, why: DialError::Unreachable }),
-            (Some(peer), Some(last)) => {
-                addrs.push(last);
-                // The core decides whom to dial when; the swarm's own conditions would only lose a dial.
+        let opts = match (dialling.peer, addrs.last()) {
+            (_, None) => {
+                return self.tell(Input::DialFailed { dial: dialling.dial, why: DialError::Unreachable });
+            }
+            // The core decides whom to dial when; the swarm's own conditions would only lose a dial.
+            (Some(peer), Some(_)) => {
                 DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(addrs).allocate_new_port().build()
             }
-            (None, Some(addr)) => DialOpts::unknown_peer_id().address(addr).allocate_new_port().build(),
+            (None, Some(addr)) => DialOpts::unknown_peer_id().address(addr.clone()).allocate_new_port().build(),
         };
-        self.dials.insert(opts.connection_id(), dial);
+        self.dials.insert(opts.connection_id(), dialling);
         self.queue.push_back(ToSwarm::Dial { opts });
     }
 
@@ -249,9 +263,17 @@ impl Behaviour {
     }
 
     fn on_dial_failure(&mut self, failure: &DialFailure<'_>) {
-        if let Some(dial) = self.dials.remove(&failure.connection_id) {
-            self.tell(Input::DialFailed { dial, why: dial_error(failure.error) });
+        let Some(mut dialling) = self.dials.remove(&failure.connection_id) else { return };
+        // The first to answer decides a dial of the swarm; the peer may be at another address all the same.
+        if let SwarmDialError::WrongPeerId { address, .. } | SwarmDialError::LocalPeerId { address } = failure.error {
+            let wrong = without_peer(address);
+            let tried = dialling.addrs.len();
+            dialling.addrs.retain(|addr| without_peer(addr) != wrong);
+            if (1..tried).contains(&dialling.addrs.len()) {
+                return self.try_addrs(dialling);
+            }
         }
+        self.tell(Input::DialFailed { dial: dialling.dial, why: dial_error(failure.error) });
     }
 }
 

@@ -168,6 +168,22 @@ pub(crate) async fn dials_fail_for_the_right_reason(mix: Mix) {
     }
 }
 
+pub(crate) async fn whoever_answers_at_another_address_does_not_end_a_dial(mix: Mix) {
+    let (mut a, b) = (Shell::start(&mix).await, Shell::start(&mix).await);
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        others.push(Shell::start(&mix).await);
+    }
+    let addrs = others.iter().chain([&a, &b]).map(|shell| shell.addr.clone()).collect();
+    a.dial(1, Some(b.id), addrs).await;
+    let peer = a.until(|input| match input {
+        Input::Connected { peer, .. } => Some(*peer),
+        Input::DialFailed { .. } => panic!("{input:?}"),
+        _ => None,
+    });
+    assert_eq!(peer.await, b.id);
+}
+
 pub(crate) async fn a_disconnect_ends_requests_and_is_told_once(mix: Mix) {
     let (mut a, mut b) = pair(&mix).await;
     a.request(1, b.id, find_node(b"never answered")).await;
