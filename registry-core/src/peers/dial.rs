@@ -180,7 +180,8 @@ impl Bootstraps {
 
     /// Its index; `None` when the address is known or there are too many.
     pub(super) fn add(&mut self, addr: Multiaddr, peer: Option<PeerId>) -> Option<usize> {
-        if self.0.len() >= MAX_BOOTSTRAPS || self.0.iter().any(|known| known.addr == addr && known.peer == peer) {
+        let is_known = |known: &Bootstrap| known.addr == addr && known.peer.filter(|_| known.named) == peer;
+        if self.0.len() >= MAX_BOOTSTRAPS || self.0.iter().any(is_known) {
             return None;
         }
         let named = peer.is_some();
@@ -196,8 +197,9 @@ impl Bootstraps {
         self.0.get_mut(index)
     }
 
-    pub(super) fn position(&self, id: &PeerId) -> Option<usize> {
-        self.0.iter().position(|entrance| entrance.peer.as_ref() == Some(id))
+    /// Indices of the entrances, one for each address, that lead to a peer.
+    pub(super) fn of_peer(&self, id: &PeerId) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().filter(|(_, entrance)| entrance.peer.as_ref() == Some(id)).map(|(index, _)| index)
     }
 
     /// Indices of the entrances that may be tried now.

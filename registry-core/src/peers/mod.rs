@@ -515,7 +515,8 @@ impl Peers {
     fn take_down(&mut self, config: &Config, peer: PeerIx) {
         let Some(entry) = self.book.get_mut(peer) else { return };
         let Some(conn) = entry.conn.take() else { return };
-        let lasting = if self.bootstraps.position(&entry.id).is_some() { LASTING_CALL } else { LASTING_CONNECTION };
+        let lasting =
+            if self.bootstraps.of_peer(&entry.id).next().is_some() { LASTING_CALL } else { LASTING_CONNECTION };
         let short = self.now.since(conn.since) < lasting;
         match (conn.side, short, entry.closing) {
             (_, _, true) => {}

@@ -221,11 +221,13 @@ impl Peers {
 
     /// The connection to a bootstrap peer is gone. One that hung up at once is like one that did not answer.
     pub(super) fn bootstrap_lost(&mut self, now: Instant, config: &Config, id: PeerId, hung_up: bool) {
-        let Some(index) = self.bootstraps.position(&id) else { return };
-        if hung_up {
-            self.bootstrap_failed(now, config, index);
-        } else if let Some(entrance) = self.bootstraps.get_mut(index) {
-            entrance.failures /= 2;
+        let entrances: Vec<_> = self.bootstraps.of_peer(&id).collect();
+        for index in entrances {
+            if hung_up {
+                self.bootstrap_failed(now, config, index);
+            } else if let Some(entrance) = self.bootstraps.get_mut(index) {
+                entrance.failures /= 2;
+            }
         }
     }
 

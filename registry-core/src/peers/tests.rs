@@ -458,6 +458,32 @@ fn a_bootstrap_peer_that_hangs_up_at_once_is_tried_again_later() {
 }
 
 #[test]
+fn a_bootstrap_peer_of_two_addresses_is_left_alone_at_both() {
+    let mut config = Config::default();
+    config.peers.min_connections = 1;
+    let mut world = TestWorld::new(config);
+    let named = addr(&format!("{}/p2p/{}", TestWorld::addr(101), TestWorld::peer_id(1)));
+    for entrance in [TestWorld::addr(1), named] {
+        world.peers.add_bootstrap(world.now, &world.config, &mut world.out, entrance);
+    }
+    let (mut tries, start) = (0, world.now);
+    world.up(1, Side::Dialer);
+    world.down(1);
+    world.actions();
+    world.peers.add_bootstrap(world.now, &world.config, &mut world.out, TestWorld::addr(1));
+    assert!(dials(&world.actions()).is_empty(), "known");
+    while world.now.since(start) < Duration::from_secs(600) {
+        let by = world.peers.next_deadline().expect("tries again").since(world.now);
+        if !dials(&world.tell_time(by)).is_empty() {
+            tries += 1;
+            world.up(1, Side::Dialer);
+            world.down(1);
+        }
+    }
+    assert!((15..100).contains(&tries), "less and less often at each: {tries}");
+}
+
+#[test]
 fn an_entrance_that_lets_go_is_left_alone_longer_than_others_that_do() {
     let mut world = TestWorld::new(quiet());
     world.peers.add_bootstrap(world.now, &world.config, &mut world.out, TestWorld::addr(1));
