@@ -105,7 +105,7 @@ pub fn peers(data: &[u8]) {
                 world.peers.handle_connected(world.now, &world.config, &mut world.out, id, TestWorld::addr(n), side);
             }
             2 => {
-                world.peers.handle_disconnected(world.now, &world.config, id);
+                world.peers.handle_disconnected(world.now, &world.config, &mut world.out, id);
                 model.connected.remove(&id);
             }
             3 => {

@@ -99,7 +99,7 @@ impl TestWorld {
     /// Ends a peer's connection. Leaves no actions or peer events behind.
     pub(crate) fn disconnect(&mut self, peer: PeerIx) {
         if let Some(id) = self.peers.id(peer) {
-            self.peers.handle_disconnected(self.now, &self.config, id);
+            self.peers.handle_disconnected(self.now, &self.config, &mut self.out, id);
         }
         self.actions();
         self.peer_events();

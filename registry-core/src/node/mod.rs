@@ -203,7 +203,7 @@ impl Node {
             Input::Connected { peer, addr, side } => {
                 self.peers.handle_connected(self.now, &self.config, &mut self.out, peer, addr, side);
             }
-            Input::Disconnected { peer } => self.peers.handle_disconnected(self.now, &self.config, peer),
+            Input::Disconnected { peer } => self.peers.handle_disconnected(self.now, &self.config, &mut self.out, peer),
             Input::DialFailed { dial, why } => {
                 self.peers.handle_dial_failed(self.now, &self.config, &mut self.out, dial, why)
             }

@@ -327,13 +327,14 @@ impl Peers {
         self.start_queued(now, config, out);
     }
 
-    pub(crate) fn handle_disconnected(&mut self, now: Instant, config: &Config, id: PeerId) {
+    pub(crate) fn handle_disconnected(&mut self, now: Instant, config: &Config, out: &mut Outbox, id: PeerId) {
         self.tick(now);
         let Some(peer) = self.book.find(&id) else { return };
         if let Some(entry) = self.book.get_mut(peer) {
             entry.closing = false;
         }
         self.take_down(config, peer);
+        self.start_queued(now, config, out);
     }
 
     pub(crate) fn handle_dial_failed(

@@ -39,7 +39,7 @@ impl TestWorld {
     }
 
     fn down(&mut self, n: u64) {
-        self.peers.handle_disconnected(self.now, &self.config, Self::peer_id(n));
+        self.peers.handle_disconnected(self.now, &self.config, &mut self.out, Self::peer_id(n));
     }
 
     fn dial_failed(&mut self, dial: DialId) {
@@ -403,6 +403,22 @@ fn beyond_twice_the_maximum_inbound_connections_are_closed_at_once() {
     world.up(4, Side::Listener);
     assert!(matches!(&world.actions()[..], [Action::Disconnect { why: DisconnectReason::Trimmed, .. }]));
     assert_eq!(world.peers.connected().count(), 4);
+}
+
+#[test]
+fn who_waits_for_room_is_dialled_as_soon_as_a_connection_ends() {
+    let mut config = quiet();
+    config.peers.max_connections = 2;
+    let mut world = TestWorld::new(config);
+    for n in 0..4 {
+        world.connect(n);
+    }
+    let wanted = world.know(4);
+    world.ask(wanted);
+    assert!(dials(&world.actions()).is_empty());
+    world.down(0);
+    let dialled: Vec<_> = dials(&world.actions()).into_iter().map(|(_, peer, _)| peer).collect();
+    assert_eq!(dialled, [Some(TestWorld::peer_id(4))]);
 }
 
 #[test]

@@ -149,7 +149,8 @@ fn a_slow_peer_that_is_connected_is_waited_for_unless_another_takes_its_place() 
         peers.sort_by_cached_key(|peer| Position::of(peer.as_bytes()).distance(target));
         let slow = peers[3];
         if !is_connected {
-            script.world.peers.handle_disconnected(script.world.now, &script.world.config, slow);
+            let world = &mut script.world;
+            world.peers.handle_disconnected(world.now, &world.config, &mut world.out, slow);
         }
         let (late, asked): (Vec<_>, Vec<_>) =
             find(&mut script, b"key").into_iter().partition(|asked| asked.peer == slow);

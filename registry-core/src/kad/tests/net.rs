@@ -271,6 +271,6 @@ impl Net {
 
     fn disconnected(&mut self, n: usize, from: usize) {
         let id = TestWorld::peer_id(from as u64);
-        self.peers(n, |peers, cx| peers.handle_disconnected(cx.0, cx.1, id));
+        self.peers(n, |peers, cx| peers.handle_disconnected(cx.0, cx.1, cx.2, id));
     }
 }
