@@ -429,6 +429,6 @@ pub(crate) struct Ping {
 #[derive(clap::Args, Debug)]
 pub(crate) struct Demo {
     /// How many packages to publish.
-    #[arg(long, default_value_t = 120)]
-    pub(crate) packages: usize,
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) packages: u16,
 }

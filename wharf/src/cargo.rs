@@ -83,7 +83,9 @@ impl Cache {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let home = set("CARGO_HOME").or_else(|| set("HOME").map(|home| home.join(".cargo")));
         let cache = home.ok_or("neither CARGO_HOME nor HOME is set")?.join("registry/cache");
-        let entries = std::fs::read_dir(&cache).map_err(|error| format!("{}: {error}", cache.display()))?;
+        let entries = std::fs::read_dir(&cache).map_err(|error| {
+            format!("cargo's cache of packages, {}: {error}; `cargo fetch` fills it", cache.display())
+        })?;
         let mut folders: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         folders.sort();
         Ok(Self(folders))

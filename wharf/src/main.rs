@@ -41,7 +41,8 @@ fn main() -> ExitCode {
 fn exit_of_usage(help: &clap::Error) -> ExitCode {
     if help.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
         let message = help.render().to_string();
-        let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let message = message.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
         render::error(&CliError::new(Code::Usage, message, "see `wharf --help`"), true);
     } else {
         // Printing help can only fail when nobody reads it.

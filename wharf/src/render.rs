@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::control::Request;
-use crate::error::CliError;
+use crate::error::{CliError, Code};
 
 /// Shows a request's answer as it arrives.
 pub(crate) struct View {
@@ -116,7 +116,8 @@ impl View {
                     self.bar.set_style(ProgressStyle::with_template(style).expect("a fixed template"));
                     self.bar.set_length(total.max(bytes));
                     self.bar.set_position(bytes);
-                    self.bar.set_message(format!("from {} peers", line["providers"]));
+                    let providers = line["providers"].as_u64().filter(|count| *count > 0);
+                    self.bar.set_message(providers.map_or_else(String::new, |count| format!("from {count} peers")));
                 } else {
                     self.bar.set_message(text(line, "stage").replace('_', " "));
                 }
@@ -138,10 +139,15 @@ pub(crate) fn error(error: &CliError, json: bool) {
     }
 }
 
-/// A closed stdout ends the program quietly, as with any other filter.
+/// A reader that has seen enough ends the program quietly, as with any other filter.
 pub(crate) fn print(line: &str) {
-    if writeln!(std::io::stdout(), "{line}").is_err() {
-        std::process::exit(0);
+    match writeln!(std::io::stdout(), "{line}") {
+        Ok(()) => {}
+        Err(closed) if closed.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            eprintln!("wharf: output: {error}");
+            std::process::exit(Code::Storage.exit().into());
+        }
     }
 }
 
@@ -254,7 +260,15 @@ fn info(line: &Value) {
 }
 
 fn watch(line: &Value) {
-    print(&format!("{:<12} {}  {}", text(line, "kind").replace('_', " "), spec(line), text(line, "summary")));
+    match text(line, "event") {
+        "watching" => eprintln!("watching"),
+        "missed" => by_hand::missed(line),
+        _ => {
+            let release =
+                format!("{:<12} {}  {}", text(line, "kind").replace('_', " "), spec(line), text(line, "summary"));
+            print(release.trim_end());
+        }
+    }
 }
 
 fn peers(line: &Value) {
@@ -281,7 +295,8 @@ fn status(line: &Value) {
 }
 
 fn spec(line: &Value) -> String {
-    format!("{}/{}@{}", text(line, "publisher"), text(line, "name"), text(line, "version"))
+    let version = line["version"].as_str().map(|version| format!("@{version}")).unwrap_or_default();
+    format!("{}/{}{version}", text(line, "publisher"), text(line, "name"))
 }
 
 fn text<'a>(line: &'a Value, field: &str) -> &'a str {

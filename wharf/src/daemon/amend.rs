@@ -36,6 +36,7 @@ async fn amend(
     event: &str,
     out: &mut Lines<'_>,
 ) -> Result<(), CliError> {
+    let whole = spec.version.is_none();
     let amendment = Amendment { name: spec.name, version: spec.version.map(Into::into), change };
     let mut running = registry.amend(amendment).await.map_err(failure)?;
     while let Some(stage) = running.stage().await {
@@ -43,6 +44,9 @@ async fn amend(
     }
     let done = running.await.map_err(failure)?;
     let mut line = describe(&done.release);
+    if whole {
+        line["version"] = Value::Null;
+    }
     line["event"] = json!(event);
     line["acks"] = json!(done.acks);
     line["sent"] = json!(done.sent);

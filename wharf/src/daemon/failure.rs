@@ -6,6 +6,9 @@ use registry_node::{Error, ExportError, PackError, PeerError, StoreFault};
 
 use crate::error::{CliError, Code};
 
+/// What to do about being connected to nobody.
+pub(super) const ALONE: &str = "this node is connected to nobody: `wharf connect ADDR`, or start it with --bootstrap";
+
 pub(super) fn failure(error: Error) -> CliError {
     let (code, hint) = match &error {
         Error::NotRunning => (Code::NotRunning, "start it with `wharf up`"),
@@ -44,7 +47,7 @@ fn of_operation(error: &OpError) -> (Code, &'static str) {
         OpError::NoProviders => {
             (Code::NoPeer, "the package is known but nobody connected has its bytes; try again when a holder is up")
         }
-        OpError::NoPeers => (Code::NoPeer, "this node is alone: `wharf connect ADDR`, or start it with --bootstrap"),
+        OpError::NoPeers => (Code::NoPeer, ALONE),
         OpError::Timeout { .. } => {
             (Code::Timeout, "see `wharf peers`; what has arrived is kept, so trying again resumes")
         }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::args::{Search, Watch};
 use crate::control::{Publish, Request};
 use crate::daemon::amend;
-use crate::daemon::failure::failure;
+use crate::daemon::failure::{ALONE, failure};
 use crate::daemon::import::{self, new_release};
 use crate::daemon::{Lines, Node, by_hand};
 use crate::error::{CliError, Code};
@@ -32,8 +32,8 @@ pub(super) async fn answer(node: &Node, request: Request, out: &mut Lines<'_>) -
         Request::Deprecate(deprecate) => amend::deprecate(registry, deprecate, out).await,
         Request::Ls { what } => amend::list(registry, what, out).await,
         Request::Follow { publisher, on } => amend::follow(registry, &publisher, on, out).await,
-        Request::Info { spec } => info(registry, &spec, out).await,
-        Request::Get { spec, out: folder } => get(registry, &spec, &folder, out).await,
+        Request::Info { spec } => or_alone(registry, info(registry, &spec, out).await).await,
+        Request::Get { spec, out: folder } => or_alone(registry, get(registry, &spec, &folder, out).await).await,
         Request::Watch(watch) => self::watch(registry, watch, out).await,
         Request::Peers => peers(registry, out).await,
         Request::Connect { addr } => {
@@ -45,6 +45,16 @@ pub(super) async fn answer(node: &Node, request: Request, out: &mut Lines<'_>) -
         Request::Pubsub { ask } => by_hand::pubsub(node, ask, out).await,
         Request::Ping(ping) => by_hand::ping(registry, &ping, out).await,
         Request::Identify { peer } => by_hand::identify(registry, &peer, out).await,
+    }
+}
+
+/// Who is connected to nobody has asked nobody.
+async fn or_alone(registry: &Registry, answer: Result<(), CliError>) -> Result<(), CliError> {
+    match answer {
+        Err(error) if error.code == Code::NotFound && registry.peers().await.is_ok_and(|peers| peers.is_empty()) => {
+            Err(CliError { hint: ALONE.into(), ..error })
+        }
+        answer => answer,
     }
 }
 

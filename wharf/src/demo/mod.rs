@@ -74,7 +74,7 @@ impl Row {
 pub(crate) fn run(args: &Demo, json: bool) -> Result<(), CliError> {
     let start = Instant::now();
     let mut report = Report { rows: Vec::new(), json };
-    let outcome = steps::run(args.packages, &mut report);
+    let outcome = steps::run(args.packages.into(), &mut report);
     let seconds = start.elapsed().as_secs_f64();
     if json {
         let held = outcome.is_ok();

@@ -35,17 +35,15 @@ pub(crate) fn run(packages: usize, report: &mut Report) -> Result<(), CliError> 
         Ok(("2 ready on tokio, 2 on smol".to_string(), (publisher, searcher, first, second)))
     })?;
 
-    report.step("publish", format!("{} signed releases with bytes", crates.len()), || {
+    let updates = report.step("publish", format!("{} signed releases with bytes", crates.len()), || {
+        let updates = watch(&searcher, &publisher.publisher)?;
         let published = in_parallel(&crates, |one| publish(&publisher.home(), one))?;
-        Ok((format!("{} published", published.len()), ()))
+        Ok((format!("{} published", published.len()), updates))
     })?;
 
     let sought = &crates[crates.len() / 2];
     report.step("search", format!("another node finds {}", sought.locked.name), || {
-        let hits = search(&searcher, &sought.locked.name)?;
-        let place = hits.iter().position(|hit| is(hit, sought));
-        let place = place.ok_or_else(|| format!("not among {} results", hits.len()))?;
-        Ok((format!("place {} of {}", place + 1, hits.len()), ()))
+        Ok((find(&searcher, &updates, sought)?, ()))
     })?;
 
     let out = tempfile::tempdir().map_err(|error| CliError::io("temporary folder", Path::new("."), &error))?;
@@ -72,11 +70,7 @@ pub(crate) fn run(packages: usize, report: &mut Report) -> Result<(), CliError> 
 
     report.step("find", format!("the newcomer finds {}", sought.locked.name), || {
         let updates = watch(&newcomer, &publisher.publisher)?;
-        let known = || Ok::<_, String>(search(&newcomer, &sought.locked.name)?.iter().any(|hit| is(hit, sought)));
-        while !known()? {
-            updates.recv_timeout(UPDATE_PATIENCE).map_err(|_| "the catalogue did not come".to_string())?;
-        }
-        Ok(("found".to_string(), ()))
+        Ok((find(&newcomer, &updates, sought)?, ()))
     })?;
 
     report.step("fetch all", "0 bytes from the killed node", || {
@@ -146,8 +140,15 @@ fn search(node: &Node, words: &str) -> Result<Vec<Value>, String> {
     Ok(lines.first().and_then(|line| line["results"].as_array().cloned()).unwrap_or_default())
 }
 
-fn is(hit: &Value, one: &CachedCrate) -> bool {
-    hit["name"] == one.locked.name.as_str()
+/// Searches anew with each update that the node learns of, until the package is among the results.
+fn find(node: &Node, updates: &mpsc::Receiver<Value>, sought: &CachedCrate) -> Result<String, String> {
+    loop {
+        let hits = search(node, &sought.locked.name)?;
+        if let Some(place) = hits.iter().position(|hit| hit["name"] == sought.locked.name.as_str()) {
+            return Ok(format!("place {} of {}", place + 1, hits.len()));
+        }
+        updates.recv_timeout(UPDATE_PATIENCE).map_err(|_| format!("not among {} results", hits.len()))?;
+    }
 }
 
 /// Updates of one publisher as a node learns of them, from now on. The thread ends with the node's process.

@@ -15,7 +15,7 @@ pub(super) fn show(line: &Value) {
         "published" => print(&format!("sent to {} peers", line["sent"])),
         "subscribed" => eprintln!("listening to {}", text(line, "topic")),
         "message" => print(&format!("{}  {}", text(line, "from"), readable(line, "data"))),
-        "missed" => eprintln!("missed {} events: they came faster than they were read", line["count"]),
+        "missed" => missed(line),
         "pong" => print(&format!("{}  {} ms", line["seq"], millis(line, "rtt_ms"))),
         "lost" => print(&format!("{}  {}", line["seq"], text(line, "why"))),
         "summary" => summary(line),
@@ -23,6 +23,10 @@ pub(super) fn show(line: &Value) {
         _ if line["peers"].is_array() => list(line, "peers").iter().for_each(subscriber),
         _ => identity(line),
     }
+}
+
+pub(super) fn missed(line: &Value) {
+    eprintln!("missed {} events: they came faster than they were read", line["count"]);
 }
 
 /// Text as it is when a terminal can take it, anything else as it would be typed.

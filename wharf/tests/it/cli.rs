@@ -1,7 +1,8 @@
 //! The verbs, their answers and their exit codes.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -92,7 +93,7 @@ fn errors_have_their_codes_and_hints() {
     let path = files.path().join("a");
     let path = path.to_str().unwrap();
     let missing = files.path().join("missing");
-    let cases: [(&[&str], i64); 10] = [
+    let cases: [(&[&str], i64); 11] = [
         (&["get", &format!("{id}/none"), "--out", "x"], 3),
         (&["get", "no-such-name", "--out", "x"], 3),
         (&["info", "no-such-name"], 3),
@@ -103,6 +104,7 @@ fn errors_have_their_codes_and_hints() {
         (&["publish", missing.to_str().unwrap(), "--name", "two", "--version", "1.0.0"], 3),
         (&["connect", "/ip4/127.0.0.1"], 2),
         (&["publish", path, "--no-such-flag"], 2),
+        (&["demo", "--packages", "0"], 2),
     ];
     for (args, code) in cases {
         let output = node.run(args);
@@ -111,6 +113,28 @@ fn errors_have_their_codes_and_hints() {
         assert!(!error["hint"].as_str().unwrap().is_empty(), "{error}");
     }
     assert_eq!(node.run(&["search", "nothing-like-this"]).ok()["results"], json!([]));
+    let alone = node.run(&["get", "no-such-name", "--out", "x"]);
+    assert!(alone.last()["hint"].as_str().unwrap().contains("connected to nobody"), "{}", alone.last());
+    let missing = node.run(&["get", "one"]);
+    assert!(missing.last()["message"].as_str().unwrap().contains("--out"), "{}", missing.last());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_no_success() {
+    let node = Node::start(&[]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert_eq!(node.command().arg("status").stdout(full).status().unwrap().code(), Some(10));
+}
+
+#[test]
+fn a_package_that_is_deprecated_as_a_whole_is_named_without_a_version() {
+    let files = temp();
+    std::fs::write(files.path().join("a"), "a").unwrap();
+    let node = Node::start(&[]);
+    node.publish(&files.path().join("a"), "a", "1.0.0");
+    assert_eq!(node.run(&["deprecate", "a", "--message", "old"]).ok()["version"], json!(null));
+    assert_eq!(node.run(&["deprecate", "a@1.0.0", "--message", "older"]).ok()["version"], "1.0.0");
 }
 
 #[test]
@@ -181,6 +205,24 @@ fn init_is_repeatable_and_keeps_the_keys_secret() {
         }
     }
     assert_eq!(keys, 3, "node key, publisher key, next publisher key");
+}
+
+#[test]
+fn people_who_watch_read_a_line_per_release() {
+    let files = temp();
+    std::fs::write(files.path().join("a"), "a").unwrap();
+    let node = Node::start(&[]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
+    command.arg("--home").arg(node.home.path()).arg("watch").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut watcher = command.spawn().unwrap();
+    let (mut said, mut line) = (String::new(), String::new());
+    BufReader::new(watcher.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "watching\n");
+    node.publish(&files.path().join("a"), "a", "1.0.0");
+    BufReader::new(watcher.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, format!("new package  {}/a@1.0.0\n", node.publisher()));
+    watcher.kill().unwrap();
+    watcher.wait().unwrap();
 }
 
 #[test]
