@@ -43,17 +43,18 @@ pub(crate) async fn many_starts_and_stops_leave_nothing_behind(mix: Mix) {
         for _ in 0..times {
             start_and_stop(&world).await;
         }
-        // Threads of a pool end a little after their last work.
+        // Threads of a pool end a little after their last work; one may have been counted before, too.
+        let is_more =
+            |(threads, descriptors, sockets)| threads > before.0 || descriptors > before.1 || sockets > before.2;
         let gone = async {
-            while held() > before {
+            while is_more(held()) {
                 world.moment().await;
             }
         };
         within(gone).await;
         let (threads, descriptors, sockets) = held();
-        assert_eq!((threads, descriptors, sockets), before);
         say(&format!(
-            "{times} starts and stops of two nodes leave {threads} threads, {descriptors} descriptors, {sockets} of them sockets, as before"
+            "{times} starts and stops of two nodes leave {threads} threads, {descriptors} descriptors, {sockets} of them sockets, no more than one pair"
         ));
     };
     alone("many_starts_and_stops_leave_nothing_behind", &mix, body).await;
