@@ -193,10 +193,14 @@ impl Link {
         self.spare.push_back(id);
     }
 
-    /// The peer says it has no such block. True when it was waited for.
+    /// The peer says it has no such block; a want that is heard twice may bring it yet. True when it was waited for.
     pub(super) fn refused(&mut self, now: Instant, id: BlockId) -> bool {
         self.answered(now);
-        self.remove(id).is_some()
+        let was_asked = self.remove(id).is_some();
+        if was_asked {
+            self.forgive(id);
+        }
+        was_asked
     }
 
     /// Something of this length that may be a block has come, to be judged.

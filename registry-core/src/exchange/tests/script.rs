@@ -87,11 +87,11 @@ impl Script {
     }
 
     /// Answers all requests up to a `HasBlocks`, and that with no.
-    fn lacks(&mut self) {
+    fn lacks(&mut self) -> Vec<Action> {
         while !matches!(self.requests.front(), Some((_, StoreRequest::HasBlocks(_)))) {
             self.store(StoreResult::Done);
         }
-        self.has(false);
+        self.has(false)
     }
 
     pub(super) fn hash(&mut self) -> Vec<Action> {
@@ -286,6 +286,32 @@ fn a_block_asked_for_over_the_connection_before_is_no_lie() {
     assert!(!script.jobs.is_empty(), "it may be what was asked for on this connection");
     let offences = script.hash().into_iter().filter(|action| matches!(action, Action::Emit(_))).count();
     assert_eq!(offences, 0);
+}
+
+#[test]
+fn a_block_that_comes_after_its_refusal_is_no_lie() {
+    let mut script = Script::new(2);
+    let (whole, blocks) = file(2 * CHUNK, 1);
+    let block = |id: &BlockId| Block { prefix: prefix_of(id.codec), data: blocks[id].clone() };
+    script.fetch(1, whole.id);
+    script.lacks();
+    script.provide(whole.id, &[0]);
+    script.receive(0, block(&whole.id));
+    script.hash();
+    let actions = script.lacks();
+    let wants = script.wants(&actions);
+    let [(0, WantKind::Block, refused), (0, WantKind::Block, _)] = wants[..] else { panic!("{wants:?}") };
+    let presences = vec![(Cid::Known(refused), Presence::DontHave)];
+    script.message(0, &BitswapMessage { presences, ..BitswapMessage::default() });
+    assert!(script.provide(whole.id, &[1]).contains(&(1, WantKind::Block, refused)));
+    for from in [1, 0] {
+        script.receive(from, block(&refused));
+        let actions = script.hash();
+        assert!(!actions.iter().any(|action| matches!(action, Action::Disconnect { .. })), "{actions:?}");
+        while script.pending_store() {
+            script.store(StoreResult::Done);
+        }
+    }
 }
 
 #[test]
